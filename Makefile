@@ -1,0 +1,54 @@
+# The verbs of this project; CI runs the same ones. Needs make and Python 3.11 or newer, nothing else.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+PIP     = $(BIN)/python -m pip --disable-pip-version-check --quiet install
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev test test-quick lint format typecheck check clean lock
+
+help: ## List the verbs
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  %-16s %s\n", $$1, $$2}'
+
+# One stamp per lock file: nothing is installed again until a lock changes.
+$(VENV)/.runtime: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
+	@test -x $(BIN)/python || { echo "creating $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
+	@echo "installing from requirements.lock (about a minute the first time) ..."
+	@$(PIP) --require-hashes --only-binary :all: -r requirements.lock
+	@$(PIP) --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
+	@echo "installing from requirements-dev.lock ..."
+	@$(PIP) --require-hashes --only-binary :all: -r requirements-dev.lock
+	@touch $@
+
+setup: $(VENV)/.runtime ## Create the environment from the lock file
+setup-dev: $(VENV)/.dev ## Add what tests and checks need
+
+test: setup-dev ## Run every test; those that need real Kafka skip with a reason where there is none
+	@$(BIN)/python -m pytest
+
+test-quick: setup-dev ## Run the tests that take seconds
+	@$(BIN)/python -m pytest -m "not slow and not kafka"
+
+lint: setup-dev ## Check style
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: setup-dev ## Format the code
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+typecheck: setup-dev ## Check types
+	@$(BIN)/mypy
+
+check: lint typecheck test ## Everything CI runs
+
+lock: ## Resolve the lock files anew (needs uv)
+	uv pip compile pyproject.toml --extra lifecycle --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --constraint requirements.lock --output-file requirements-dev.lock
+
+clean: ## Remove the environment and every cache
+	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

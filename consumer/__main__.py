@@ -1,0 +1,5 @@
+"""Run the command line with ``python -m consumer``."""
+
+from consumer.cli import main
+
+main()

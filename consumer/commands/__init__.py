@@ -1,0 +1,1 @@
+"""The subcommands of ``emotion-stream``, one module each, imported only when called."""

@@ -1,0 +1,188 @@
+"""The event schemas: what enters, what leaves, and the record of a track.
+
+Every value on the wire is UTF-8 JSON. Decoding validates types and ranges (msgspec); fields that a reader does not
+know are ignored, so that producers may add some. The JSON Schemas in ``consumer/schemas`` say the same to other
+languages, and a contract test holds the two together.
+"""
+
+import uuid
+from datetime import datetime
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from consumer.errors import InvalidEventError, Reason
+
+EventType = Literal["track_played", "track_uploaded"]
+EmotionLabel = Literal["relax", "happy", "sad", "angry"]
+DecisionLabel = Literal["apply", "suggest", "withhold"]
+FeedbackKind = Literal["accepted", "skipped", "completed", "liked", "label"]
+
+Identifier = Annotated[str, Meta(min_length=1, max_length=256)]
+AudioUri = Annotated[str, Meta(min_length=1, max_length=2048)]
+Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
+Affect = Annotated[float, Meta(ge=-1.0, le=1.0)]
+Seconds = Annotated[float, Meta(ge=0.0)]
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+# RFC 3339 with an offset; a time without one means nothing across machines.
+Timestamp = Annotated[datetime, Meta(tz=True)]
+
+# Namespace of every event id this service derives: uuid5(NAMESPACE_URL, "https://github.com/emotion-stream").
+EVENT_NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/emotion-stream")
+
+
+class TrackEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A track was played or uploaded (topic ``track-events``; forwarded unchanged on ``track-analysis``)."""
+
+    schema_version: Literal[1]
+    event_id: Identifier
+    event_type: EventType
+    occurred_at: Timestamp
+    track_id: Identifier
+    audio_uri: AudioUri
+    position_seconds: Seconds | None = None
+    session_id: Identifier | None = None
+    listener_id: Identifier | None = None
+    playlist_id: Identifier | None = None
+
+
+class Probabilities(Struct, frozen=True, kw_only=True):
+    """Calibrated probabilities of the four emotions, summing to 1."""
+
+    relax: Probability
+    happy: Probability
+    sad: Probability
+    angry: Probability
+
+
+class Decisions(Struct, frozen=True, kw_only=True):
+    """What each use should do with the emotion."""
+
+    playlist: DecisionLabel
+    therapy: DecisionLabel
+    catalogue: DecisionLabel
+
+
+class Fragment(Struct, frozen=True, kw_only=True):
+    """The emotion of one 30-second fragment."""
+
+    start_seconds: Seconds
+    emotion: EmotionLabel
+    confidence: Probability
+
+
+class TrackEmotion(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The judgement of a track (topic ``track-emotions``, compacted: one record per track)."""
+
+    schema_version: Literal[1] = 1
+    track_id: Identifier
+    emotion: EmotionLabel
+    confidence: Probability
+    probabilities: Probabilities
+    prediction_set: list[EmotionLabel]
+    valence: Affect
+    arousal: Affect
+    decisions: Decisions
+    fragments: list[Fragment]
+    model_version: str
+    feature_version: str
+    audio_sha256: Sha256
+    classified_at: Timestamp
+    corrected_by: str | None = None
+
+
+class EmotionEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The emotion of one play or upload (topic ``emotion-events``)."""
+
+    schema_version: Literal[1] = 1
+    event_id: str
+    source_event_id: Identifier
+    event_type: EventType
+    occurred_at: Timestamp
+    classified_at: Timestamp
+    track_id: Identifier
+    session_id: Identifier | None = None
+    listener_id: Identifier | None = None
+    playlist_id: Identifier | None = None
+    emotion: EmotionLabel
+    confidence: Probability
+    probabilities: Probabilities
+    prediction_set: list[EmotionLabel]
+    valence: Affect
+    arousal: Affect
+    decisions: Decisions
+    fragments: list[Fragment]
+    known: bool
+    late: bool
+    model_version: str
+    feature_version: str
+    audio_sha256: Sha256
+
+
+class FeedbackEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a listener, curator or therapist did with an emotion (topic ``emotion-feedback``)."""
+
+    schema_version: Literal[1] = 1
+    event_id: Identifier
+    occurred_at: Timestamp
+    track_id: Identifier
+    emotion_event_id: Identifier
+    kind: FeedbackKind
+    label: EmotionLabel | None = None
+    listener_id: Identifier | None = None
+
+
+def emotion_event_id(source_event_id: str, model_version: str, feature_version: str) -> str:
+    """Derive the id of an emotion event, the same for every replay.
+
+    UUIDv5 of source event id, model version and feature version (RFC 9562), so that a consumer recognises a
+    redelivered event, and a new model's answer is a new event.
+
+    Parameters
+    ----------
+    source_event_id : str
+        ``event_id`` of the TrackEvent.
+    model_version, feature_version : str
+        As in the artifact's manifest.
+
+    Returns
+    -------
+    str
+        A UUID in canonical form.
+    """
+    return str(uuid.uuid5(EVENT_NAMESPACE, f"{source_event_id}\n{model_version}\n{feature_version}"))
+
+
+_track_event_decoder: Final = msgspec.json.Decoder(TrackEvent)
+
+
+def decode_track_event(value: bytes | None) -> TrackEvent:
+    """Decode and validate one message value.
+
+    Parameters
+    ----------
+    value : bytes or None
+        The Kafka message's value.
+
+    Returns
+    -------
+    TrackEvent
+        The validated event.
+
+    Raises
+    ------
+    InvalidEventError
+        With reason ``invalid_json`` if the bytes are not JSON, ``unknown_event_type`` if only the type is unknown,
+        ``schema`` if a field is missing or has the wrong type or range.
+    """
+    if value is None:
+        raise InvalidEventError("expected a JSON object, got a null value", reason=Reason.INVALID_JSON)
+    try:
+        return _track_event_decoder.decode(value)
+    except msgspec.ValidationError as error:
+        unknown_type = "Invalid enum value" in str(error) and "$.event_type" in str(error)
+        reason = Reason.UNKNOWN_EVENT_TYPE if unknown_type else Reason.SCHEMA
+        raise InvalidEventError(str(error), reason=reason) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidEventError(f"not JSON: {error}", reason=Reason.INVALID_JSON) from error

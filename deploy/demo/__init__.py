@@ -1,0 +1,1 @@
+"""The demo: a platform that plays music, and a playlist service that listens to emotions."""

@@ -1,0 +1,31 @@
+"""The ear: audio samples in, a named vector of 50 acoustic features out.
+
+This room knows signal processing and decoding. It may import numpy, scipy, numba and the audio libraries; it knows
+no Kafka, no scikit-learn, no settings and no metrics.
+"""
+
+from features.errors import (
+    AudioDecodeError,
+    AudioFormatError,
+    AudioTooLargeError,
+    AudioTooShortError,
+    FeatureError,
+    SilentAudioError,
+    TruncatedAudioError,
+    UnsupportedCodecError,
+)
+from features.schema import FEATURE_NAMES, FEATURE_VERSION, FeatureVector
+
+__all__ = [
+    "FEATURE_NAMES",
+    "FEATURE_VERSION",
+    "AudioDecodeError",
+    "AudioFormatError",
+    "AudioTooLargeError",
+    "AudioTooShortError",
+    "FeatureError",
+    "FeatureVector",
+    "SilentAudioError",
+    "TruncatedAudioError",
+    "UnsupportedCodecError",
+]

@@ -1,0 +1,62 @@
+"""The wire contract: what decodes, what is refused, and why."""
+
+import json
+
+import pytest
+
+from consumer.errors import InvalidEventError, Reason
+from consumer.events import decode_track_event, emotion_event_id
+
+EVENT = {
+    "schema_version": 1,
+    "event_id": "e-1",
+    "event_type": "track_played",
+    "occurred_at": "2026-01-01T12:00:00Z",
+    "track_id": "t-1",
+    "audio_uri": "file:///music/t-1.flac",
+}
+
+
+def encode(**changes: object) -> bytes:
+    return json.dumps({**EVENT, **changes}).encode()
+
+
+def test_decode_valid_event_gives_fields() -> None:
+    event = decode_track_event(encode(position_seconds=12))
+    assert event.track_id == "t-1"
+    assert event.position_seconds == 12.0
+
+
+def test_decode_unknown_field_is_ignored() -> None:
+    assert decode_track_event(encode(new_field={"a": 1})).event_id == "e-1"
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, Reason.INVALID_JSON),
+        (b"", Reason.INVALID_JSON),
+        (b"{", Reason.INVALID_JSON),
+        (b"\xff\xfe", Reason.INVALID_JSON),
+        (b'{"a":' * 100_000, Reason.INVALID_JSON),
+        (b"[]", Reason.SCHEMA),
+        (encode(schema_version=2), Reason.SCHEMA),
+        (encode(event_id=7), Reason.SCHEMA),
+        (encode(event_type="track_deleted"), Reason.UNKNOWN_EVENT_TYPE),
+        (encode(event_type=3), Reason.SCHEMA),
+        (encode(occurred_at="yesterday"), Reason.SCHEMA),
+        (encode(occurred_at="2026-01-01T12:00:00"), Reason.SCHEMA),
+        (encode(track_id=""), Reason.SCHEMA),
+        (encode(audio_uri="x" * 3000), Reason.SCHEMA),
+        (encode(position_seconds=-1), Reason.SCHEMA),
+    ],
+)
+def test_decode_bad_value_raises_with_reason(value: bytes | None, reason: Reason) -> None:
+    with pytest.raises(InvalidEventError) as caught:
+        decode_track_event(value)
+    assert caught.value.reason is reason
+
+
+def test_emotion_event_id_is_deterministic_and_version_bound() -> None:
+    assert emotion_event_id("e", "m1", "f1") == emotion_event_id("e", "m1", "f1")
+    assert emotion_event_id("e", "m1", "f1") != emotion_event_id("e", "m2", "f1")
