@@ -2,4 +2,4 @@
 
 from consumer.cli import main
 
-main()
+main(prog_name="emotion-stream")

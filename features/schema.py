@@ -76,18 +76,24 @@ class FeatureVector:
     ----------
     values : np.ndarray, shape (50,), float64
         What MIRtoolbox would print; NaN where MIRtoolbox gives NaN.
+    finite : np.ndarray, shape (50,), float64
+        What the model is given: ``values`` with every NaN replaced by its column's documented rule.
 
     Raises
     ------
     ValueError
-        If ``values`` does not hold exactly 50 numbers.
+        If either does not hold exactly 50 numbers, or ``finite`` holds NaN or infinity.
     """
 
     values: NDArray[np.float64]
+    finite: NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        if self.values.shape != (len(FEATURE_NAMES),):
-            raise ValueError(f"expected {len(FEATURE_NAMES)} features, got shape {self.values.shape}")
+        for numbers in (self.values, self.finite):
+            if numbers.shape != (len(FEATURE_NAMES),):
+                raise ValueError(f"expected {len(FEATURE_NAMES)} features, got shape {numbers.shape}")
+        if not np.isfinite(self.finite).all():
+            raise ValueError("expected finite numbers for the model, got NaN or infinity")
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> NDArray[np.float64]:
         return np.array(self.values, dtype=dtype, copy=copy)
