@@ -1,0 +1,139 @@
+"""Settings: defaults, parsing, refusal, masking, and the README's table."""
+
+import logging
+import pickle
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from consumer.errors import ConfigurationError
+from consumer.settings import Settings, log_settings, setting_rows, settings_table
+
+SECRETS = {"EMOTION_SASL_USERNAME": "svc", "EMOTION_SASL_PASSWORD": "hunter2", "EMOTION_SSL_KEY_PASSWORD": "hunter2"}
+
+
+def test_from_environment_empty_gives_defaults() -> None:
+    assert Settings.from_environment({}) == Settings()
+    assert Settings.from_environment({"EMOTION_LANES": "", "EMOTION_POOL_SIZE": " "}) == Settings()
+
+
+def test_defaults_allow_no_audio_location_and_bind_loopback() -> None:
+    settings = Settings()
+    assert not (settings.audio_roots or settings.allowed_hosts or settings.allowed_private_hosts)
+    assert not settings.allowed_buckets
+    assert settings.metrics_host == "127.0.0.1"
+
+
+def test_from_environment_parses_every_kind() -> None:
+    settings = Settings.from_environment(
+        {
+            "EMOTION_LANES": "new",
+            "EMOTION_AUDIO_ROOTS": "/music, /more music",
+            "EMOTION_MODEL_DIR": "/models",
+            "EMOTION_SHADOW": "Yes",
+            "EMOTION_POOL_SIZE": "3",
+            "EMOTION_DEADLINE_SECONDS": "30.5",
+            "EMOTION_SASL_USERNAME": "123",
+            "EMOTION_APP_ID": "null",
+        }
+    )
+    assert settings.lanes == ("new",)
+    assert settings.audio_roots == (Path("/music"), Path("/more music"))
+    assert settings.model_dir == Path("/models")
+    assert settings.shadow is True
+    assert settings.pool_size == 3
+    assert settings.deadline_seconds == 30.5
+    assert settings.sasl_username == "123"
+    assert settings.app_id == "null"
+
+
+def test_default_written_as_variable_parses_to_itself() -> None:
+    written = {row.variable: row.default for row in setting_rows() if " " not in row.default}
+    assert len(written) > 30
+    assert Settings.from_environment(written) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "expected"),
+    [
+        ("EMOTION_LANES", "known,old", "one of known, new"),
+        ("EMOTION_LOG_FORMAT", "xml", "one of json, console"),
+        ("EMOTION_SECURITY_PROTOCOL", "TLS", "one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"),
+        ("EMOTION_POOL_SIZE", "0", ">= 1"),
+        ("EMOTION_POOL_SIZE", "many", "int"),
+        ("EMOTION_METRICS_PORT", "70000", "<= 65535"),
+        ("EMOTION_DEADLINE_SECONDS", "nan", "> 0"),
+        ("EMOTION_DEADLINE_SECONDS", "inf", "finite"),
+        ("EMOTION_TRANSACTIONS", "perhaps", "bool"),
+    ],
+)
+def test_from_environment_bad_value_says_what_was_expected(variable: str, text: str, expected: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.from_environment({variable: text})
+    assert variable in str(caught.value)
+    assert expected in str(caught.value)
+    assert repr(text) in str(caught.value)
+
+
+def test_from_environment_names_every_problem_at_once() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.from_environment({"EMOTION_POOL_SIZE": "x", "EMOTION_MAX_ATTEMPTS": "y"})
+    assert "EMOTION_POOL_SIZE" in str(caught.value)
+    assert "EMOTION_MAX_ATTEMPTS" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"EMOTION_SECURITY_PROTOCOL": "SASL_SSL"},
+        {"EMOTION_SSL_KEY_LOCATION": "/key.pem"},
+        {"EMOTION_FETCH_TIMEOUT_SECONDS": "20"},
+        {"EMOTION_ANALYSIS_TIMEOUT_SECONDS": "61"},
+    ],
+)
+def test_settings_that_contradict_are_refused(environ: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError):
+        Settings.from_environment(environ)
+
+
+def test_secrets_are_masked_wherever_settings_are_shown(caplog: pytest.LogCaptureFixture) -> None:
+    settings = Settings.from_environment(SECRETS)
+    console = Console(file=StringIO(), width=200)
+    console.print(settings)
+    with caplog.at_level(logging.INFO):
+        log_settings(settings, SECRETS)
+    shown = [repr(settings), str(settings), f"{settings}", str(settings.masked()), str(console.file.getvalue())]  # type: ignore[attr-defined]  # the StringIO above
+    shown += [str(record.__dict__) for record in caplog.records]
+    assert settings.sasl_password == "hunter2"  # noqa: S105  # not a real one
+    assert not any("hunter2" in text for text in shown)
+    assert all("********" in text for text in shown)
+
+
+def test_log_settings_unknown_name_warns_with_the_closest(caplog: pytest.LogCaptureFixture) -> None:
+    environ = {"EMOTION_POOLSIZE": "3", "EMOTION_TEST_KAFKA": "x", "HOME": "/", "EMOTION_SHADOW": "1"}
+    log_settings(Settings.from_environment(environ), environ)
+    (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert warning.__dict__["facts"] == {"variable": "EMOTION_POOLSIZE", "closest": "EMOTION_POOL_SIZE"}
+
+
+def test_settings_reach_a_pool_process_by_pickle() -> None:
+    settings = Settings.from_environment(SECRETS)
+    assert pickle.loads(pickle.dumps(settings)) == settings  # noqa: S301  # our own bytes
+
+
+def test_every_setting_has_a_meaning_and_a_unit_where_it_is_a_number() -> None:
+    units = ("_seconds", "_bytes", "_events", "_count", "_factor", "_size", "_port", "_attempts", "_in_flight")
+    others = {"max_reanalyses_per_second", "fragments_per_upload", "dead_letter_limit"}
+    for row in setting_rows():
+        assert row.meaning.endswith(".")
+        if isinstance(getattr(Settings(), row.field), int | float) and row.default not in ("true", "false"):
+            assert row.field.endswith(units) or row.field in others
+
+
+def test_readme_table_is_the_class() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    if "EMOTION_KAFKA_BOOTSTRAP_SERVERS" not in readme:
+        pytest.skip("the README has no settings table yet")
+    assert settings_table() in readme
