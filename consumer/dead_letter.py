@@ -1,0 +1,174 @@
+"""Dead letters: the original message, byte for byte, and why it has no emotion.
+
+Built from any consumed message, however broken. The original key, value and headers are kept; headers of ours are
+added after them, so that ``emotion-stream dead-letters replay`` can give the original back.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from msgspec import Struct
+
+from consumer.errors import Reason
+
+REASON: Final = "error.reason"
+MESSAGE: Final = "error.message"
+SOURCE_TOPIC: Final = "source.topic"
+SOURCE_PARTITION: Final = "source.partition"
+SOURCE_OFFSET: Final = "source.offset"
+ATTEMPTS: Final = "attempts"
+FIRST_SEEN: Final = "first_seen"
+ADDED_HEADERS: Final = (REASON, MESSAGE, SOURCE_TOPIC, SOURCE_PARTITION, SOURCE_OFFSET, ATTEMPTS, FIRST_SEEN)
+
+# Long enough for a validation error; short beside the broker's 1 MB limit on a message.
+MAX_MESSAGE_CHARACTERS: Final = 500
+
+Headers = list[tuple[str, bytes | None]]
+
+# What an error may quote from an audio_uri: credentials before the @, and the query that signed URLs carry them in.
+_USERINFO: Final = re.compile(r"(?<=://)[^/\s@]*@")
+_QUERY: Final = re.compile(r"(?<=\?)[^\s'\"]+")
+
+
+class DeadLetter(Struct, frozen=True, kw_only=True):
+    """A message for the dead-letter topic.
+
+    Parameters
+    ----------
+    key, value : bytes or None
+        The original's.
+    headers : list of (str, bytes or None)
+        The original's, then those named in ``ADDED_HEADERS``.
+    """
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+def build_dead_letter(
+    *,
+    topic: str,
+    partition: int,
+    offset: int,
+    key: bytes | None,
+    value: bytes | None,
+    headers: Mapping[str, bytes] | Iterable[tuple[str, bytes | None]] | None,
+    reason: Reason,
+    message: str,
+    attempts: int,
+    first_seen: datetime,
+) -> DeadLetter:
+    """Build a dead letter.
+
+    An event forwarded to ``track-analysis`` carries where it first came from in the same ``source.*`` headers; these
+    win over the forwarding topic, so that a replay goes back to where the platform had put it.
+
+    Parameters
+    ----------
+    topic, partition, offset : str, int, int
+        Where the message was read.
+    key, value : bytes or None
+        As received.
+    headers : Mapping, iterable of pairs, or None
+        As received from confluent-kafka, aiokafka or Faust.
+    reason : Reason
+        Why, as a slug.
+    message : str
+        Why, in words; shortened, on one line, without the secrets a URL can carry.
+    attempts : int
+        How often it was tried, >= 1.
+    first_seen : datetime
+        When it was first read, with an offset.
+
+    Returns
+    -------
+    DeadLetter
+        Ready to produce.
+    """
+    received = header_list(headers)
+    origin = {name: value for name, value in received if name in (SOURCE_TOPIC, SOURCE_PARTITION, SOURCE_OFFSET)}
+    added: Sequence[tuple[str, bytes | None]] = (
+        (REASON, str(reason).encode()),
+        (MESSAGE, clean_message(message).encode()),
+        (SOURCE_TOPIC, origin.get(SOURCE_TOPIC) or topic.encode()),
+        (SOURCE_PARTITION, origin.get(SOURCE_PARTITION) or str(partition).encode()),
+        (SOURCE_OFFSET, origin.get(SOURCE_OFFSET) or str(offset).encode()),
+        (ATTEMPTS, str(attempts).encode()),
+        (FIRST_SEEN, first_seen.astimezone(UTC).isoformat().replace("+00:00", "Z").encode()),
+    )
+    return DeadLetter(key=key, value=value, headers=[*original_headers(received), *added])
+
+
+def source_headers(topic: str, partition: int, offset: int) -> Headers:
+    """Give the headers that say where a forwarded event first came from.
+
+    Parameters
+    ----------
+    topic, partition, offset : str, int, int
+        Where the platform had put it.
+
+    Returns
+    -------
+    list of (str, bytes)
+        To be added when the known lane forwards an event to ``track-analysis``.
+    """
+    return [
+        (SOURCE_TOPIC, topic.encode()),
+        (SOURCE_PARTITION, str(partition).encode()),
+        (SOURCE_OFFSET, str(offset).encode()),
+    ]
+
+
+def header_list(headers: Mapping[str, bytes] | Iterable[tuple[str, bytes | None]] | None) -> Headers:
+    """Give headers as pairs, whichever client they come from.
+
+    Parameters
+    ----------
+    headers : Mapping, iterable of pairs, or None
+        As received.
+
+    Returns
+    -------
+    list of (str, bytes or None)
+        In order, repeated names kept.
+    """
+    if headers is None:
+        return []
+    return list(headers.items() if isinstance(headers, Mapping) else headers)
+
+
+def original_headers(headers: Headers) -> Headers:
+    """Give a dead letter's headers without ours.
+
+    Parameters
+    ----------
+    headers : list of (str, bytes or None)
+        A dead letter's.
+
+    Returns
+    -------
+    list of (str, bytes or None)
+        What the message carried before.
+    """
+    return [(name, value) for name, value in headers if name not in ADDED_HEADERS]
+
+
+def clean_message(message: str) -> str:
+    """Shorten an error message to one printable line without secrets.
+
+    Parameters
+    ----------
+    message : str
+        Any exception's text; may quote an ``audio_uri``.
+
+    Returns
+    -------
+    str
+        At most ``MAX_MESSAGE_CHARACTERS`` characters; URL credentials and queries replaced by ``...``.
+    """
+    hidden = _QUERY.sub("...", _USERINFO.sub("...@", message))
+    line = "".join(character if character.isprintable() else " " for character in hidden)
+    return line if len(line) <= MAX_MESSAGE_CHARACTERS else line[: MAX_MESSAGE_CHARACTERS - 1] + "…"
