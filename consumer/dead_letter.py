@@ -4,7 +4,6 @@ Built from any consumed message, however broken. The original key, value and hea
 added after them, so that ``emotion-stream dead-letters replay`` can give the original back.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -12,6 +11,7 @@ from typing import Final
 from msgspec import Struct
 
 from consumer.errors import Reason
+from consumer.redaction import hide_url_secrets
 
 REASON: Final = "error.reason"
 MESSAGE: Final = "error.message"
@@ -26,10 +26,6 @@ ADDED_HEADERS: Final = (REASON, MESSAGE, SOURCE_TOPIC, SOURCE_PARTITION, SOURCE_
 MAX_MESSAGE_CHARACTERS: Final = 500
 
 Headers = list[tuple[str, bytes | None]]
-
-# What an error may quote from an audio_uri: credentials before the @, and the query that signed URLs carry them in.
-_USERINFO: Final = re.compile(r"(?<=://)[^/\s@]*@")
-_QUERY: Final = re.compile(r"(?<=\?)[^\s'\"]+")
 
 
 class DeadLetter(Struct, frozen=True, kw_only=True):
@@ -169,6 +165,6 @@ def clean_message(message: str) -> str:
     str
         At most ``MAX_MESSAGE_CHARACTERS`` characters; URL credentials and queries replaced by ``...``.
     """
-    hidden = _QUERY.sub("...", _USERINFO.sub("...@", message))
+    hidden = hide_url_secrets(message)
     line = "".join(character if character.isprintable() else " " for character in hidden)
     return line if len(line) <= MAX_MESSAGE_CHARACTERS else line[: MAX_MESSAGE_CHARACTERS - 1] + "…"

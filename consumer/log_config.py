@@ -1,0 +1,163 @@
+"""Logging: one JSON line per outcome for machines, one coloured line for people; configured once, given to Faust too.
+
+A call names the event with a fixed phrase and carries the facts beside it, never inside it::
+
+    logger.info("emotion emitted", extra={"facts": {"track_id": ..., "emotion": ...}})
+"""
+
+import logging
+import logging.config
+import sys
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from consumer.redaction import hide_url_secrets
+from consumer.settings import Settings
+
+# Libraries that report every step at INFO.
+_TALKATIVE: Final = ("aiobotocore", "aiokafka", "botocore", "faust", "fsspec", "mode", "numba", "s3fs", "urllib3")
+_RESERVED: Final = ("time", "level", "logger", "event", "exception")
+_COLOURS: Final = {"DEBUG": "2", "INFO": "36", "WARNING": "33", "ERROR": "31", "CRITICAL": "31;1"}
+
+
+class JsonFormatter(logging.Formatter):
+    """Write a record as one JSON object: time, level, logger, event, then its facts."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give one line of JSON.
+
+        Parameters
+        ----------
+        record : logging.LogRecord
+            Its ``facts``, if it has any, become fields.
+
+        Returns
+        -------
+        str
+            UTF-8 JSON without a line break; URL secrets hidden; NaN becomes null.
+        """
+        line: dict[str, object] = {
+            "time": _time(record).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": _readable(record.getMessage()),
+        }
+        for name, value in _facts(record).items():
+            line[f"fact_{name}" if name in _RESERVED else _readable(name)] = _clean(value)
+        if record.exc_info:
+            line["exception"] = _readable(self.formatException(record.exc_info))
+        try:
+            return msgspec.json.encode(line, enc_hook=_describe).decode()
+        except (TypeError, ValueError, RecursionError):
+            # Keys that are no text, surrogates deep inside: the line must not be lost for a fact's sake.
+            shown = {name: _readable(ascii(value)) for name, value in line.items()}
+            return msgspec.json.encode(shown).decode()
+
+
+class ConsoleFormatter(logging.Formatter):
+    """Write a record as one line for a person: time, level, event, facts.
+
+    Parameters
+    ----------
+    colour : bool
+        Whether the level is coloured.
+    """
+
+    def __init__(self, *, colour: bool = False) -> None:
+        super().__init__()
+        self.colour = colour
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give one line, and the traceback below it where there is one.
+
+        Parameters
+        ----------
+        record : logging.LogRecord
+            Its ``facts``, if it has any, follow as ``name=value``.
+
+        Returns
+        -------
+        str
+            A line; URL secrets hidden.
+        """
+        level = f"{record.levelname:<7}"
+        if self.colour:
+            level = f"\x1b[{_COLOURS.get(record.levelname, '0')}m{level}\x1b[0m"
+        facts = " ".join(f"{name}={_clean(value)}" for name, value in _facts(record).items())
+        line = f"{_time(record).astimezone():%H:%M:%S} {level} {_readable(record.getMessage())}"
+        line = f"{line}  {_one_line(facts)}" if facts else line
+        if record.exc_info:
+            line = f"{line}\n{_readable(self.formatException(record.exc_info))}"
+        return line
+
+
+def logging_config(settings: Settings) -> dict[str, Any]:
+    """Give the configuration of ``logging.config.dictConfig``.
+
+    Parameters
+    ----------
+    settings : Settings
+        ``log_level`` and ``log_format``.
+
+    Returns
+    -------
+    dict
+        For ``dictConfig`` and for Faust's ``logging_config``, which would otherwise install its own.
+    """
+    json = settings.log_format == "json"
+    formatter: dict[str, Any] = (
+        {"()": JsonFormatter} if json else {"()": ConsoleFormatter, "colour": sys.stderr.isatty()}
+    )
+    talkative = "INFO" if settings.log_level == "DEBUG" else "WARNING"
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": formatter},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "stream": "ext://sys.stderr", "formatter": "line"}},
+        "root": {"level": settings.log_level, "handlers": ["stderr"]},
+        "loggers": {name: {"level": max(talkative, settings.log_level, key=_severity)} for name in _TALKATIVE},
+    }
+
+
+def configure_logging(settings: Settings) -> None:
+    """Configure logging for this process.
+
+    Parameters
+    ----------
+    settings : Settings
+        ``log_level`` and ``log_format``.
+    """
+    logging.config.dictConfig(logging_config(settings))
+    logging.captureWarnings(True)
+
+
+def _severity(level: str) -> int:
+    return logging.getLevelNamesMapping()[level]
+
+
+def _time(record: logging.LogRecord) -> datetime:
+    return datetime.fromtimestamp(record.created, UTC)
+
+
+def _facts(record: logging.LogRecord) -> dict[str, object]:
+    facts: dict[str, object] = getattr(record, "facts", {})
+    return facts
+
+
+def _clean(value: object) -> object:
+    return _readable(value) if isinstance(value, str) else value
+
+
+def _readable(text: str) -> str:
+    # Lone surrogates (undecodable file names) are no UTF-8; a log line must never be the thing that fails.
+    return hide_url_secrets(text).encode("utf-8", "backslashreplace").decode()
+
+
+def _one_line(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _describe(value: object) -> str:
+    return _readable(str(value))

@@ -1,0 +1,128 @@
+"""The three pages, and what makes them fail."""
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from consumer.errors import ConfigurationError
+from consumer.health import Health, HealthServer
+from consumer.metrics import Metrics
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def health(clock: Clock) -> Health:
+    return Health(["model_loaded", "pool_warm"], clock)
+
+
+@pytest.fixture
+def server(health: Health) -> Iterator[HealthServer]:
+    registry = CollectorRegistry()
+    Metrics(registry)
+    running = HealthServer("127.0.0.1", 0, registry, health).start()
+    yield running
+    running.stop()
+
+
+def ask(server: HealthServer, path: str, method: str = "GET", **headers: str) -> tuple[int, bytes, dict[str, str]]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    try:
+        connection.request(method, path, headers=headers)
+        response = connection.getresponse()
+        return response.status, response.read(), dict(response.getheaders())
+    finally:
+        connection.close()
+
+
+def test_ready_is_503_naming_what_is_missing_until_all_holds(server: HealthServer, health: Health) -> None:
+    status, body, _ = ask(server, "/ready")
+    assert (status, json.loads(body)["missing"]) == (503, ["model_loaded", "pool_warm"])
+    health.mark("model_loaded", holds=True)
+    status, body, _ = ask(server, "/ready")
+    assert (status, json.loads(body)["missing"]) == (503, ["pool_warm"])
+    health.mark("pool_warm", holds=True)
+    status, body, _ = ask(server, "/ready")
+    assert (status, json.loads(body)["ready"]) == (200, True)
+    health.mark("pool_warm", holds=False)
+    assert ask(server, "/ready")[0] == 503
+
+
+def test_live_fails_naming_the_loop_that_stopped_turning(server: HealthServer, health: Health, clock: Clock) -> None:
+    known, new = health.heartbeat("known_lane", 30.0), health.heartbeat("new_lane", 30.0)
+    assert ask(server, "/live")[0] == 200
+    clock.now += 29
+    known.beat()
+    clock.now += 2
+    status, body, _ = ask(server, "/live")
+    assert (status, json.loads(body)["stuck"]) == (503, ["new_lane"])
+    new.beat()
+    assert ask(server, "/live")[0] == 200
+
+
+def test_metrics_serves_the_registry(server: HealthServer) -> None:
+    status, body, headers = ask(server, "/metrics")
+    assert status == 200
+    assert b'emotion_events_consumed_total{lane="known"} 0.0' in body
+    assert headers["Content-Type"].startswith("text/plain")
+
+
+def test_metrics_speaks_openmetrics_when_asked(server: HealthServer) -> None:
+    _, body, headers = ask(server, "/metrics", Accept="application/openmetrics-text; version=1.0.0")
+    assert headers["Content-Type"].startswith("application/openmetrics-text")
+    assert body.endswith(b"# EOF\n")
+
+
+def test_head_gives_headers_without_a_body(server: HealthServer) -> None:
+    status, body, headers = ask(server, "/metrics", "HEAD")
+    assert (status, body) == (200, b"")
+    assert int(headers["Content-Length"]) > 0
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
+def test_other_methods_are_refused(server: HealthServer, method: str) -> None:
+    status, _, headers = ask(server, "/metrics", method)
+    assert (status, headers["Allow"]) == (405, "GET, HEAD")
+
+
+def test_unknown_path_is_404_and_says_which_there_are(server: HealthServer) -> None:
+    status, body, _ = ask(server, "/../etc/passwd")
+    assert status == 404
+    assert b"/ready" in body
+
+
+def test_a_silent_client_does_not_hold_up_the_others(server: HealthServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.port)) as silent:
+        silent.sendall(b"GET /live HT")
+        assert ask(server, "/live")[0] == 200
+
+
+def test_mark_unknown_condition_is_our_mistake(health: Health) -> None:
+    with pytest.raises(KeyError, match="model_loaded"):
+        health.mark("model_laoded", holds=True)
+
+
+def test_port_in_use_says_which_setting(server: HealthServer, health: Health) -> None:
+    with pytest.raises(ConfigurationError, match="EMOTION_METRICS_PORT"):
+        HealthServer("127.0.0.1", server.port, CollectorRegistry(), health)
+
+
+def test_stop_gives_the_port_back(health: Health) -> None:
+    first = HealthServer("127.0.0.1", 0, CollectorRegistry(), health).start()
+    port = first.port
+    first.stop()
+    HealthServer("127.0.0.1", port, CollectorRegistry(), health).stop()

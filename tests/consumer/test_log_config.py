@@ -1,0 +1,110 @@
+"""Log lines: parseable whatever they carry, without secrets, and the same for Faust."""
+
+import json
+import logging
+import logging.config
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from consumer.log_config import ConsoleFormatter, JsonFormatter, configure_logging, logging_config
+from consumer.settings import Settings
+
+
+def record(event: str, exc_info: object = None, **facts: object) -> logging.LogRecord:
+    made = logging.LogRecord("consumer.known_lane", logging.WARNING, __file__, 1, event, (), exc_info)  # type: ignore[arg-type]  # as sys.exc_info gives it
+    made.facts = facts
+    return made
+
+
+@pytest.fixture
+def restored_logging() -> Iterator[None]:
+    root = logging.getLogger()
+    before = (root.level, root.handlers[:])
+    yield
+    logging.captureWarnings(False)
+    root.setLevel(before[0])
+    root.handlers[:] = before[1]
+    for name in logging_config(Settings())["loggers"]:
+        logging.getLogger(name).setLevel(logging.NOTSET)
+
+
+def test_json_line_holds_event_and_facts() -> None:
+    line = json.loads(JsonFormatter().format(record("event dead-lettered", track_id="t", offset=3, reason="silent")))
+    assert line["event"] == "event dead-lettered"
+    assert (line["level"], line["logger"]) == ("warning", "consumer.known_lane")
+    assert (line["track_id"], line["offset"], line["reason"]) == ("t", 3, "silent")
+    assert line["time"].endswith("Z")
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"text": "two\nlines"},
+        {"text": "lone \ud800 surrogate"},
+        {"path": Path("/a")},
+        {"number": math.nan},
+        {"nested": {"a": [1, {"b": object()}]}},
+        {"raw": b"\xff"},
+        {"deep": {"a": ["lone \ud800"]}},
+        {"keys": {(1, 2): 3}},
+    ],
+)
+def test_json_line_is_one_valid_line_whatever_it_carries(facts: dict[str, object]) -> None:
+    line = JsonFormatter().format(record("event", **facts))
+    assert "\n" not in line
+    assert json.loads(line)["event"].strip("'") == "event"
+
+
+def test_json_fact_cannot_overwrite_the_line_itself() -> None:
+    line = json.loads(JsonFormatter().format(record("event", time="never", level="none")))
+    assert line["level"] == "warning"
+    assert line["fact_time"] == "never"
+
+
+def test_json_line_holds_the_traceback_in_one_field() -> None:
+    try:
+        raise ValueError("https://user:hunter2@host/a?sig=hunter2")
+    except ValueError:
+        text = JsonFormatter().format(record("failed", sys.exc_info()))
+    assert "\n" not in text
+    assert "ValueError" in json.loads(text)["exception"]
+    assert "hunter2" not in text
+
+
+@pytest.mark.parametrize("formatter", [JsonFormatter(), ConsoleFormatter(), ConsoleFormatter(colour=True)])
+def test_url_secrets_are_hidden_in_every_format(formatter: logging.Formatter) -> None:
+    text = formatter.format(record("fetched", audio_uri="https://u:hunter2@host/a.mp3?X-Amz-Signature=hunter2"))
+    assert "hunter2" not in text
+    assert "host/a.mp3" in text
+
+
+def test_console_line_reads_well() -> None:
+    text = ConsoleFormatter().format(record("event emitted", track_id="t-1", emotion="sad"))
+    assert text[8:] == " WARNING event emitted  track_id=t-1 emotion=sad"
+
+
+def test_console_facts_cannot_forge_a_second_line() -> None:
+    assert "\n" not in ConsoleFormatter().format(record("event", track_id="t\n12:00:00 INFO all is well"))
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_configure_logging_writes_to_stderr(
+    log_format: str, capsys: pytest.CaptureFixture[str], restored_logging: None
+) -> None:
+    configure_logging(Settings.from_environment({"EMOTION_LOG_FORMAT": log_format}))
+    logging.getLogger("consumer.test").info("worker started", extra={"facts": {"lanes": ["known"]}})
+    logging.getLogger("aiokafka.consumer").info("chatter")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "worker started" in captured.err
+    assert "chatter" not in captured.err
+
+
+@pytest.mark.parametrize(("level", "library"), [("DEBUG", "INFO"), ("INFO", "WARNING"), ("ERROR", "ERROR")])
+def test_libraries_are_no_louder_than_asked(level: str, library: str) -> None:
+    config = logging_config(Settings.from_environment({"EMOTION_LOG_LEVEL": level}))
+    assert config["loggers"]["aiokafka"]["level"] == library
