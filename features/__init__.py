@@ -14,18 +14,24 @@ from features.errors import (
     TruncatedAudioError,
     UnsupportedCodecError,
 )
-from features.schema import FEATURE_NAMES, FEATURE_VERSION, FeatureVector
+from features.extractor import extract, extract_file, warm_up
+from features.schema import COLUMNS, FEATURE_NAMES, FEATURE_VERSION, Column, FeatureVector
 
 __all__ = [
+    "COLUMNS",
     "FEATURE_NAMES",
     "FEATURE_VERSION",
     "AudioDecodeError",
     "AudioFormatError",
     "AudioTooLargeError",
     "AudioTooShortError",
+    "Column",
     "FeatureError",
     "FeatureVector",
     "SilentAudioError",
     "TruncatedAudioError",
     "UnsupportedCodecError",
+    "extract",
+    "extract_file",
+    "warm_up",
 ]
