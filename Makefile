@@ -5,7 +5,7 @@ BIN     = $(VENV)/bin
 PIP     = $(BIN)/python -m pip --disable-pip-version-check --quiet install
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev test test-quick lint format typecheck check clean lock
+.PHONY: help run setup setup-dev test test-quick lint format typecheck check clean lock
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -26,6 +26,10 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 
 setup: $(VENV)/.runtime ## Create the environment from the lock file
 setup-dev: $(VENV)/.dev ## Add what tests and checks need
+
+# EVENTS: how many plays; AUDIO: a folder of your own music; KAFKA: host:port of a real broker.
+run: setup ## Play music through the worker and watch (EVENTS=100, AUDIO=folder, KAFKA=host:port)
+	@$(BIN)/python -m deploy.demo $(if $(EVENTS),--plays "$(EVENTS)") $(if $(AUDIO),--audio "$(AUDIO)") $(if $(KAFKA),--kafka "$(KAFKA)")
 
 test: setup-dev ## Run every test; those that need real Kafka skip with a reason where there is none
 	@$(BIN)/python -m pytest

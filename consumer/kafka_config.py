@@ -62,6 +62,8 @@ def consumer_config(settings: Settings, group_id: str) -> dict[str, Any]:
         "enable.auto.commit": False,
         "session.timeout.ms": int(settings.session_timeout_seconds * 1000),
         "heartbeat.interval.ms": int(settings.session_timeout_seconds * 1000 / 3),
+        # Kafka answers a fetch as soon as there is a byte; the embedded broker only when this has passed.
+        "fetch.wait.max.ms": int(settings.poll_timeout_seconds * 1000),
     }
 
 

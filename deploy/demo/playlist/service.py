@@ -48,7 +48,8 @@ class PlaylistService:
         self._failure: KafkaError | None = None
         self.assigned = threading.Event()
         self.feedback_sent: dict[str, int] = {}
-        self.unreadable = 0
+        self.unreadable_count = 0
+        self.heard_count = 0
 
     def start_session(self, session_id: str, target: EmotionLabel, queue: Iterable[str]) -> None:
         """Begin a listener's session with a queue of track ids, next first."""
@@ -89,10 +90,11 @@ class PlaylistService:
         try:
             event = _decode(message.value() or b"")
         except msgspec.DecodeError:
-            self.unreadable += 1
+            self.unreadable_count += 1
             return
         with self._lock:
             reaction = self._sessions.hear(event)
+            self.heard_count += 1
         for feedback in reaction.feedback:
             producer.produce(
                 EMOTION_FEEDBACK.name, key=feedback.track_id, value=_encode(feedback), on_delivery=self._delivered

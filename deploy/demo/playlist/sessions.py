@@ -66,6 +66,8 @@ class Change:
         Track ids, next first; the same tracks.
     suggestion : str, optional
         A track that only the listener may move to the front.
+    cause : str, optional
+        ``source_event_id`` of the play or upload it came from; None for a session that was started.
     """
 
     session_id: str
@@ -73,6 +75,7 @@ class Change:
     before: tuple[str, ...]
     after: tuple[str, ...]
     suggestion: str | None
+    cause: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,7 @@ class Sessions:
         session.target, session.queue = target, list(dict.fromkeys(queue))
         self._sessions[session_id] = session
         _bound(self._sessions, self._max_sessions)
-        return self._rearrange(session)
+        return self._rearrange(session, cause=None)
 
     def queue(self, session_id: str) -> tuple[str, ...]:
         """Give a session's queue, next first; empty where there is no such session."""
@@ -182,8 +185,8 @@ class Sessions:
             feedback = tuple(_verdicts(session, event))
             _play(session, event)
             concerned = [session, *(other for other in concerned if other is not session)]
-        changes = tuple(change for session in concerned if (change := self._rearrange(session)) is not None)
-        return Reaction(changes, feedback)
+        changes = (self._rearrange(session, cause=event.source_event_id) for session in concerned)
+        return Reaction(tuple(change for change in changes if change is not None), feedback)
 
     def _active(self, session_id: str) -> Session:
         session = self._sessions.pop(session_id, None)
@@ -193,7 +196,7 @@ class Sessions:
         _bound(self._sessions, self._max_sessions)
         return session
 
-    def _rearrange(self, session: Session) -> Change | None:
+    def _rearrange(self, session: Session, cause: str | None) -> Change | None:
         if not session.queue:
             session.placed = session.offered = None
             return None
@@ -209,7 +212,7 @@ class Sessions:
         session.offered = None if suggestion is None else self._judged[suggestion]
         if tuple(session.queue) == before and not is_new_offer:
             return None
-        return Change(session.session_id, session.target, before, tuple(session.queue), suggestion)
+        return Change(session.session_id, session.target, before, tuple(session.queue), suggestion, cause)
 
 
 def _verdicts(session: Session, play: EmotionEvent) -> Iterator[FeedbackEvent]:

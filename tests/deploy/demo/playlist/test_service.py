@@ -66,5 +66,5 @@ def test_service_unreadable_and_repeated_events_are_passed_over() -> None:
         upload = emotion_event("a", "angry")
         produce(bootstrap, b"{", json.dumps({"track_id": "a"}).encode(), upload, upload, emotion_event("h"))
         assert changes.get(timeout=20).after == ("h", "a")
-        assert service.unreadable == 2
+        assert service.unreadable_count == 2
     assert changes.empty()

@@ -1,0 +1,107 @@
+"""The part of the streaming platform: uploads, plays, and what goes wrong on a platform."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import msgspec
+from confluent_kafka import KafkaException, Producer
+
+from consumer.events import EmotionLabel, EventType, TrackEvent
+from consumer.kafka_config import producer_config
+from consumer.settings import Settings
+from consumer.topics import TRACK_EVENTS
+from deploy.demo.ledger import Kind, Ledger, Sent
+from deploy.demo.tracks import Track
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Somebody who plays music.
+
+    Parameters
+    ----------
+    name : str
+        For people.
+    session_id : str
+        As in the events.
+    target : EmotionLabel
+        Where they want to be.
+    skips : bool
+        Whether they now and then play the second track of their queue instead of the first.
+    """
+
+    name: str
+    session_id: str
+    target: EmotionLabel
+    skips: bool
+
+
+class StreamingPlatform:
+    """Produce track events, each entered in the ledger first.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where Kafka is.
+    ledger : Ledger
+        What to enter them in.
+    """
+
+    def __init__(self, settings: Settings, ledger: Ledger) -> None:
+        self._producer = Producer(producer_config(settings))
+        self._ledger = ledger
+
+    def upload(self, track: Track, kind: Kind = "upload") -> None:
+        """Announce a new track."""
+        self._send(self._event(track, "track_uploaded"), kind, track)
+
+    def play(self, track: Track, listener: Listener) -> None:
+        """Announce that a listener plays a track."""
+        self._send(self._event(track, "track_played", listener), "play", track, listener.name)
+
+    def malformed(self, track: Track) -> None:
+        """Send an event that breaks off in the middle, as a producer's bug would."""
+        event = self._event(track, "track_played")
+        value = _encode(event)[:-20]
+        self._enter(Sent(event.event_id, "malformed", "(malformed event)", value, event.occurred_at.timestamp()), track)
+
+    def flush(self) -> None:
+        """Wait until Kafka has every message.
+
+        Raises
+        ------
+        KafkaException
+            If it has not after ten seconds.
+        """
+        left = self._producer.flush(10)
+        if left:
+            raise KafkaException(f"{left} messages could not be delivered to {TRACK_EVENTS.name} within 10 s")
+
+    def _event(self, track: Track, event_type: EventType, listener: Listener | None = None) -> TrackEvent:
+        return TrackEvent(
+            schema_version=1,
+            event_id=str(uuid.uuid4()),
+            event_type=event_type,
+            occurred_at=datetime.now(UTC),
+            track_id=track.track_id,
+            audio_uri=track.path.as_uri(),
+            session_id=listener.session_id if listener else None,
+            listener_id=listener.name.lower() if listener else None,
+        )
+
+    def _send(self, event: TrackEvent, kind: Kind, track: Track, listener: str = "") -> None:
+        sent_at = event.occurred_at.timestamp()
+        self._enter(Sent(event.event_id, kind, track.title, _encode(event), sent_at, listener), track)
+
+    def _enter(self, sent: Sent, track: Track) -> None:
+        self._ledger.expect(sent)
+        while True:
+            try:
+                self._producer.produce(TRACK_EVENTS.name, key=track.track_id, value=sent.value)
+                break
+            except BufferError:  # librdkafka's queue is full: let it send some
+                self._producer.poll(0.1)
+        self._producer.poll(0)
