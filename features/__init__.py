@@ -4,6 +4,7 @@ This room knows signal processing and decoding. It may import numpy, scipy, numb
 no Kafka, no scikit-learn, no settings and no metrics.
 """
 
+from features.audio import Audio, AudioInfo, AudioLimits, load_window, prepare, probe
 from features.errors import (
     AudioDecodeError,
     AudioFormatError,
@@ -21,8 +22,11 @@ __all__ = [
     "COLUMNS",
     "FEATURE_NAMES",
     "FEATURE_VERSION",
+    "Audio",
     "AudioDecodeError",
     "AudioFormatError",
+    "AudioInfo",
+    "AudioLimits",
     "AudioTooLargeError",
     "AudioTooShortError",
     "Column",
@@ -33,5 +37,8 @@ __all__ = [
     "UnsupportedCodecError",
     "extract",
     "extract_file",
+    "load_window",
+    "prepare",
+    "probe",
     "warm_up",
 ]

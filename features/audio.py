@@ -1,72 +1,335 @@
-"""Samples as the dataset's authors had them: mono, 44.1 kHz, on the 16-bit grid.
+"""From a file to what the ear hears: one mono window at 44.1 kHz on the 16-bit grid.
 
-The spectral columns see the rounding noise of 16-bit samples wherever the music has no energy, so every channel is
-rounded as a 16-bit file would hold it, and only then the channels are averaged: rounding the average instead moves
-flatness of stereo music by up to a half.
+The numbers of the dataset were computed from 16-bit files at 44.1 kHz, channels averaged, nothing normalised. The
+columns that look at the whole spectrum hear the rounding of 16-bit samples wherever the music is silent (above an MP3's
+low-pass, for example), so every decoder's output is brought to the same grid before anything is computed: `prepare`.
+`load_window` decodes only the window asked for, from a regular file that is opened once, within stated limits.
 """
 
-from os import PathLike
-from typing import Any, Final
+import math
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final, Self
 
 import numpy as np
+import soxr
 from numpy.typing import ArrayLike, NDArray
 
+from features.decoders import Track, at_most_stereo, open_track
+from features.errors import (
+    AudioDecodeError,
+    AudioFormatError,
+    AudioTooLargeError,
+    AudioTooShortError,
+    SilentAudioError,
+    TruncatedAudioError,
+)
+
 SAMPLE_RATE: Final = 44_100
-_FULL_SCALE: Final = 32_768
+MIN_SAMPLE_RATE: Final = 8_000
+MAX_SAMPLE_RATE: Final = 192_000
+MAX_CHANNELS: Final = 8
+WINDOW_SECONDS: Final = 30.0
+
+# +40 dB over full scale. Decoders overshoot by a few dB and are clipped; integers written as floats must be refused.
+_MAX_PEAK: Final = 100.0
+# Lossy encoders pad the last frame, and headers count the padding or not: a window that touches the end of such a
+# track may come out this much shorter than declared.
+_LOSSY_TAIL_SECONDS: Final = 0.1
 
 
-def prepare(y: ArrayLike, sr: int, *, native_rate: bool = False) -> tuple[NDArray[np.float32], int]:
-    """Bring samples to mono at 44.1 kHz on the 16-bit grid; what is there already is left as it is.
+@dataclass(frozen=True, slots=True)
+class AudioLimits:
+    """What the serving path accepts.
 
     Parameters
     ----------
-    y : array_like, shape (n_samples,) or (n_samples, n_channels)
-        Waveform, nominally in [-1, 1].
+    max_bytes : int
+        Size of the file.
+    max_track_seconds : float
+        Declared duration of the whole track.
+    min_window_seconds : float
+        Shortest window that is heard. Tempo needs a few beats and the dataset's windows had 30 s; under 5 s rhythm and
+        harmony columns say more about the length than about the music.
+    allow_silence : bool
+        Whether a window of zeros is given instead of refused.
+    """
+
+    max_bytes: int = 512_000_000
+    max_track_seconds: float = 4 * 3600.0
+    min_window_seconds: float = 5.0
+    allow_silence: bool = False
+
+    @classmethod
+    def unrestricted(cls) -> Self:
+        """Accept any size, any length above nothing, and silence: for parity with MIRtoolbox, not for serving."""
+        return cls(max_bytes=2**63, max_track_seconds=math.inf, min_window_seconds=0.0, allow_silence=True)
+
+
+@dataclass(frozen=True, slots=True)
+class AudioInfo:
+    """What a track's header declares.
+
+    Parameters
+    ----------
+    duration_seconds : float
+        Duration of the whole track.
     sr : int
-        Its sampling rate in Hz.
+        Sampling rate of the file, Hz.
+    channels : int
+        Channels of the file.
+    codec : str
+        Container and coding, such as ``"wav/pcm_16"`` or ``"mov/aac"``.
+    """
+
+    duration_seconds: float
+    sr: int
+    channels: int
+    codec: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Audio:
+    """One window of a track, ready for the extractor.
+
+    Parameters
+    ----------
+    y : np.ndarray, shape (n_samples,), float32
+        Mono samples in [-1, 1) as `prepare` gives them.
+    sr : int
+        Sampling rate of ``y``, Hz: 44 100, or the file's own with ``native_rate``.
+    start_seconds, duration_seconds : float
+        Where the window begins in the track, and how long it is.
+    channels : int
+        Channels of the file.
+    codec : str
+        Container and coding of the file.
+    """
+
+    y: NDArray[np.float32]
+    sr: int
+    start_seconds: float
+    duration_seconds: float
+    channels: int
+    codec: str
+
+
+def prepare(y: ArrayLike, sr: int, *, native_rate: bool = False) -> tuple[NDArray[np.float32], int]:
+    """Bring samples to what the dataset's authors analysed: mono, 44.1 kHz, 16 bits.
+
+    In this order: resample with soxr HQ, clip to [-1, 1), round to multiples of 1/32768, average the channels. The mean
+    of two 16-bit channels lies on multiples of 1/65536 and is not rounded again, as MIRtoolbox does not; mono samples
+    already on that grid are left alone, so preparing twice changes nothing. More than two channels are averaged first.
+
+    Parameters
+    ----------
+    y : array_like, shape (n_samples,) or (n_samples, n_channels), floating or int16
+        Finite samples, nominally in [-1, 1]; int16 is divided by 32768.
+    sr : int
+        Sampling rate, 8 000 to 192 000 Hz.
     native_rate : bool
-        Keep the rate.
+        Keep the sampling rate: for parity with MIRtoolbox, which does not resample.
 
     Returns
     -------
-    y : np.ndarray, shape (n_samples,), float32
-        Mean of the channels in [-1, 1), each channel a multiple of 1/32768.
+    y : np.ndarray, shape (n_samples',), float32
+        Mono samples in [-1, 1).
     sr : int
-        44100, or the given rate.
-    """
-    channels = np.asarray(y, dtype=np.float32)
-    if not native_rate and sr != SAMPLE_RATE:
-        import soxr  # only here: most audio is at 44.1 kHz already
+        44 100, or the rate given with ``native_rate``.
 
+    Raises
+    ------
+    AudioFormatError
+        If the shape, type, rate or channel count is none of the above, or samples are NaN, infinite or beyond ±100.
+    AudioTooShortError
+        If there are no samples.
+    """
+    channels = _checked_samples(y, sr)
+    if sr != SAMPLE_RATE and not native_rate:
         channels = soxr.resample(channels, sr, SAMPLE_RATE, quality="HQ")
         sr = SAMPLE_RATE
+    elif channels.ndim == 1 and _is_prepared(channels):
+        return np.ascontiguousarray(channels), sr
+    channels = _to_16_bits(channels)
     if channels.ndim == 1:
-        # A mean of 16-bit channels lies between two steps: it has been prepared before.
-        halves = channels * (2 * _FULL_SCALE)
-        return (channels if (halves == np.rint(halves)).all() else _to_16_bits(channels)), sr
-    mono: NDArray[np.float32] = _to_16_bits(channels).mean(axis=1, dtype=np.float32)
-    return mono, sr
+        return channels, sr
+    # Thirty times cheaper than mean(axis=1), and the same numbers: halving is exact.
+    return (channels[:, 0] + channels[:, 1]) * np.float32(0.5), sr
 
 
-def _to_16_bits(y: NDArray[np.float32]) -> NDArray[np.float32]:
-    steps: NDArray[np.float32] = np.clip(np.rint(y * np.float32(_FULL_SCALE)), -_FULL_SCALE, _FULL_SCALE - 1)
-    return steps * np.float32(1 / _FULL_SCALE)
+def probe(path: str | os.PathLike[str], limits: AudioLimits | None = None) -> AudioInfo:
+    """Read what a file's header declares, without decoding it.
+
+    Files that declare no length cost more: raw AAC, and FLAC from a pipe, are walked packet by packet.
+
+    Parameters
+    ----------
+    path : path-like
+        A regular file.
+    limits : AudioLimits, optional
+        What to accept; the serving path's by default. The shortest window is not checked here.
+
+    Returns
+    -------
+    AudioInfo
+
+    Raises
+    ------
+    FeatureError
+        As `load_window`, except for what only decoding shows.
+    OSError
+        If the file cannot be opened.
+    """
+    with _checked_track(path, limits or AudioLimits()) as track:
+        return AudioInfo(track.frames / track.sr, track.sr, track.channels, track.codec)
 
 
 def load_window(
-    path: str | PathLike[str], start: float = 0.0, duration: float = 30.0
-) -> tuple[NDArray[np.float32], int]:
-    """Decode a window of a file.
+    path: str | os.PathLike[str],
+    start: float = 0.0,
+    duration: float = WINDOW_SECONDS,
+    *,
+    native_rate: bool = False,
+    limits: AudioLimits | None = None,
+) -> Audio:
+    """Decode one window of a track and prepare it for the extractor.
+
+    A window that would reach past the end of the track is moved back; a track shorter than the window is heard whole.
+
+    Parameters
+    ----------
+    path : path-like
+        A regular file: WAV, FLAC, MP3, Ogg (Vorbis, Opus, FLAC), M4A (AAC, ALAC) or AAC.
+    start, duration : float
+        The window in seconds, ``start`` >= 0 and ``duration`` > 0.
+    native_rate : bool
+        Keep the file's sampling rate.
+    limits : AudioLimits, optional
+        What to accept; the serving path's by default.
 
     Returns
     -------
-    y : np.ndarray, shape (n_samples, n_channels), float32
-    sr : int
-        Sampling rate in Hz.
-    """
-    import soundfile
+    Audio
+        The window; its ``start_seconds`` and ``duration_seconds`` say what was really heard.
 
-    with soundfile.SoundFile(path) as file:
-        file.seek(min(round(start * file.samplerate), file.frames))
-        samples: NDArray[Any] = file.read(round(duration * file.samplerate), dtype="float32", always_2d=True)
-        return samples, int(file.samplerate)
+    Raises
+    ------
+    AudioDecodeError
+        If it is no regular file or its bytes cannot be decoded (`UnsupportedCodecError`: not on the allow-list).
+    TruncatedAudioError
+        If fewer samples can be decoded than the header declares for the window.
+    AudioFormatError
+        If the rate, the channel count or the sample values cannot be heard.
+    AudioTooLargeError, AudioTooShortError, SilentAudioError
+        If the limits say so.
+    OSError
+        If the file cannot be opened.
+    ValueError
+        If ``start`` or ``duration`` is out of range.
+    """
+    if not (0 <= start < math.inf and 0 < duration < math.inf):
+        raise ValueError(f"expected start >= 0 and duration > 0 seconds, got {start} and {duration}")
+    limits = limits or AudioLimits()
+    with _checked_track(path, limits) as track:
+        wanted = min(round(duration * track.sr), track.frames)
+        if wanted < max(1, round(limits.min_window_seconds * track.sr)):
+            heard = f"{wanted / track.sr:.2f} s (the track has {track.frames / track.sr:.2f} s)"
+            raise AudioTooShortError(f"expected at least {limits.min_window_seconds:g} s of audio, got {heard}")
+        first = min(round(start * track.sr), track.frames - wanted)
+        samples = track.read(first, wanted)
+        touches_end = first + wanted == track.frames
+        spare = round(_LOSSY_TAIL_SECONDS * track.sr) if track.lossy and touches_end else 0
+        if len(samples) < max(1, wanted - spare):
+            raise TruncatedAudioError(f"expected {wanted} samples from {first / track.sr:.2f} s, got {len(samples)}")
+        file_rate, channels, codec = track.sr, track.channels, track.codec
+    y, sr = prepare(samples, file_rate, native_rate=native_rate)
+    if not limits.allow_silence and not y.any():
+        raise SilentAudioError(f"expected sound, got {len(y) / sr:.2f} s of digital silence")
+    return Audio(y, sr, first / file_rate, len(samples) / file_rate, channels, codec)
+
+
+def check_format(sr: int, channels: int) -> None:
+    """Refuse sampling rates and channel counts that cannot be heard.
+
+    Raises
+    ------
+    AudioFormatError
+        Outside 8 000 to 192 000 Hz or 1 to 8 channels.
+    """
+    if not MIN_SAMPLE_RATE <= sr <= MAX_SAMPLE_RATE:
+        raise AudioFormatError(f"expected a sampling rate of {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz, got {sr}")
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise AudioFormatError(f"expected 1 to {MAX_CHANNELS} channels, got {channels}")
+
+
+def _checked_samples(y: ArrayLike, sr: int) -> NDArray[np.float32]:
+    """Give samples of shape (n,) or (n, 2) that can be heard, or raise as `prepare` says."""
+    samples: NDArray[Any] = np.asarray(y)
+    if samples.ndim not in (1, 2):
+        raise AudioFormatError(f"expected samples of shape (n,) or (n, channels), got {samples.shape}")
+    check_format(sr, 1 if samples.ndim == 1 else samples.shape[1])
+    if len(samples) == 0:
+        raise AudioTooShortError("expected samples, got none")
+    if samples.dtype == np.int16:
+        samples = samples.astype(np.float32) / np.float32(32768)
+    elif samples.dtype.kind != "f":
+        raise AudioFormatError(f"expected floating or int16 samples, got {samples.dtype}")
+    peak = max(-float(samples.min()), float(samples.max()))
+    if not math.isfinite(peak):
+        raise AudioFormatError("expected finite samples, got NaN or infinity")
+    if peak > _MAX_PEAK:
+        raise AudioFormatError(f"expected samples in [-1, 1], got a peak of {peak:g}")
+    samples = samples.astype(np.float32, copy=False)
+    if samples.ndim == 2:
+        samples = at_most_stereo(samples)
+    return samples[:, 0] if samples.shape[1:] == (1,) else samples
+
+
+def _is_prepared(y: NDArray[np.float32]) -> bool:
+    steps = y * np.float32(65536)
+    return bool(y.min() >= -1 and y.max() < 1 and np.array_equal(steps, np.rint(steps)))
+
+
+def _to_16_bits(y: NDArray[np.float32]) -> NDArray[np.float32]:
+    steps = np.multiply(y, np.float32(32768))
+    np.rint(steps, out=steps)
+    np.clip(steps, -32768, 32767, out=steps)
+    steps *= np.float32(1 / 32768)
+    return steps
+
+
+@contextmanager
+def _checked_track(path: str | os.PathLike[str], limits: AudioLimits) -> Iterator[Track]:
+    """Open a track whose size, rate, channels and length are within the limits."""
+    with _open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limits.max_bytes:
+            raise AudioTooLargeError(f"expected at most {limits.max_bytes} bytes, got {size}")
+        with open_track(file) as track:
+            check_format(track.sr, track.channels)
+            seconds = track.frames / track.sr
+            if seconds > limits.max_track_seconds:
+                raise AudioTooLargeError(f"expected at most {limits.max_track_seconds:g} s of audio, got {seconds:g}")
+            yield track
+
+
+def _open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a path once; what is checked is then what is decoded, whatever happens to the path meanwhile."""
+    # Without O_NONBLOCK, opening a FIFO waits for its writer for ever.
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(fd)
+        raise AudioDecodeError(f"expected a regular file, got {_FILE_KINDS.get(stat.S_IFMT(mode), 'something else')}")
+    return open(fd, "rb", buffering=0)
+
+
+_FILE_KINDS: Final = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFDIR: "a directory",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+}

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from features import reference
-from features.audio import load_window, prepare
+from features.audio import AudioLimits, load_window, prepare
 from features.errors import AudioTooShortError
 from features.schema import COLUMNS, FEATURE_NAMES, FeatureVector
 
@@ -50,7 +50,12 @@ def extract(y: ArrayLike, sr: int, *, native_rate: bool = False) -> FeatureVecto
 
 
 def extract_file(
-    path: str | PathLike[str], start: float = 0.0, duration: float = 30.0, *, native_rate: bool = False
+    path: str | PathLike[str],
+    start: float = 0.0,
+    duration: float = 30.0,
+    *,
+    native_rate: bool = False,
+    limits: AudioLimits | None = None,
 ) -> FeatureVector:
     """Compute the 50 features of a window of an audio file.
 
@@ -62,6 +67,8 @@ def extract_file(
         Window in seconds.
     native_rate : bool
         As for ``extract``.
+    limits : AudioLimits, optional
+        What to accept; the serving path's by default.
 
     Returns
     -------
@@ -70,10 +77,10 @@ def extract_file(
     Raises
     ------
     FeatureError
-        If the file cannot be decoded or holds too little audio.
+        If the file cannot be decoded or heard: see ``features.audio.load_window``.
     """
-    y, sr = load_window(path, start, duration)
-    return extract(y, sr, native_rate=native_rate)
+    audio = load_window(path, start, duration, native_rate=native_rate, limits=limits)
+    return extract(audio.y, audio.sr, native_rate=native_rate)
 
 
 def warm_up() -> None:

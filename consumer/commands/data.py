@@ -272,7 +272,7 @@ def _read_labels(path: Path, folder: Path) -> dict[Path, str]:
 
 
 def _listen(path: Path) -> tuple[float, ...] | str:
-    from features import extract_file, probe  # type: ignore[attr-defined]  # they land with the ear
+    from features import extract_file, probe
 
     try:
         start = max(0.0, probe(path).duration_seconds / 2 - 15.0)
