@@ -25,6 +25,9 @@ _FOREIGN_PREFIX: Final = "EMOTION_TEST_"
 MASK: Final = "********"
 
 Lane = Literal["known", "new"]
+_HOST = r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
+Host = Annotated[str, Meta(pattern=f"^{_HOST}$")]
+HostRule = Annotated[str, Meta(pattern=rf"^(\*\.)?{_HOST}$|^\*(:[0-9]{{1,5}})?$")]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 
 logger = logging.getLogger(__name__)
@@ -115,11 +118,18 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     audio_roots: Annotated[tuple[Path, ...], _doc("Folders below which `file://` and plain paths may be read.")] = ()
     allowed_hosts: Annotated[
-        tuple[str, ...],
-        _doc("Hosts audio may come from: `host`, `host:port`, `*.domain`, or `*` for any public host."),
+        tuple[HostRule, ...],
+        _doc(
+            "Hosts audio may come from: `host`, `host:port`, `*.domain`, or `*` for any public host.",
+            expected="host, host:port, *.domain or *",
+        ),
     ] = ()
     allowed_private_hosts: Annotated[
-        tuple[str, ...], _doc("Hosts audio may come from although their address is private: `host` or `host:port`.")
+        tuple[Host, ...],
+        _doc(
+            "Hosts audio may come from although their address is private: `host` or `host:port`.",
+            expected="host or host:port",
+        ),
     ] = ()
     allowed_buckets: Annotated[tuple[str, ...], _doc("S3 buckets audio may come from.")] = ()
     max_audio_bytes: Annotated[int, Meta(ge=1), _doc("Largest audio file.")] = 256 * 1024 * 1024
@@ -176,7 +186,7 @@ class Settings(Struct, frozen=True, kw_only=True):
                 values[row.field] = _parse(text, row.type)
             except msgspec.ValidationError as error:
                 shown = MASK if row.secret else repr(text)
-                expected = f"one of {', '.join(row.choices)}" if row.choices else str(error)
+                expected = row.expected or str(error)
                 problems.append(f"{row.variable}: expected {expected.removeprefix('Expected ')}; came {shown}")
         if problems:
             raise ConfigurationError("\n".join(problems))
@@ -222,6 +232,8 @@ class SettingRow(Struct, frozen=True):
         One line.
     choices : tuple of str
         The allowed values of a closed set, else empty.
+    expected : str
+        What a refused value is told; empty where the parser says it better.
     secret : bool
         Whether the value must not be shown.
     """
@@ -232,6 +244,7 @@ class SettingRow(Struct, frozen=True):
     default: str
     meaning: str
     choices: tuple[str, ...]
+    expected: str
     secret: bool
 
 
@@ -251,13 +264,15 @@ def setting_rows() -> Iterator[SettingRow]:
         default = (
             extra.get("default", "") if info.default is UNSET or info.default is msgspec.NODEFAULT else info.default
         )
+        choices = _choices(typing.get_args(annotated)[0])
         yield SettingRow(
             field=info.name,
             variable=PREFIX + info.name.upper(),
             type=annotated,
             default=_shown(default),
             meaning=meaning,
-            choices=_choices(typing.get_args(annotated)[0]),
+            choices=choices,
+            expected=extra.get("expected", f"one of {', '.join(choices)}" if choices else ""),
             secret=bool(extra.get("secret")),
         )
 

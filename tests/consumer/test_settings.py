@@ -67,6 +67,8 @@ def test_default_written_as_variable_parses_to_itself() -> None:
         ("EMOTION_DEADLINE_SECONDS", "nan", "> 0"),
         ("EMOTION_DEADLINE_SECONDS", "inf", "finite"),
         ("EMOTION_TRANSACTIONS", "perhaps", "bool"),
+        ("EMOTION_ALLOWED_HOSTS", "https://host/", "host, host:port, *.domain or *"),
+        ("EMOTION_ALLOWED_PRIVATE_HOSTS", "*", "host or host:port"),
     ],
 )
 def test_from_environment_bad_value_says_what_was_expected(variable: str, text: str, expected: str) -> None:
