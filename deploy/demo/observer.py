@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Final
 
 import msgspec
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 
 from consumer.dead_letter import MESSAGE, REASON
+from consumer.errors import BrokerError
 from consumer.events import EmotionEvent
 from consumer.kafka_config import consumer_config
 from consumer.settings import Settings
@@ -32,13 +33,25 @@ class Observer:
         What to enter outcomes in.
     on_outcome : callable
         Called with each message's first outcome, from the thread that reads.
+
+    Raises
+    ------
+    BrokerError
+        If there is no Kafka where the settings say.
     """
 
     def __init__(self, settings: Settings, ledger: Ledger, on_outcome: Callable[[Outcome], None]) -> None:
         self._ledger, self._on_outcome = ledger, on_outcome
         # No group: partitions are assigned by hand and nothing is committed. librdkafka wants a name all the same.
-        self._consumer = Consumer(consumer_config(settings, "demo-observer"))
-        topics = self._consumer.list_topics(timeout=_TIMEOUT_SECONDS).topics
+        # Silent, because it would write a line for each of its many attempts to connect.
+        self._consumer = Consumer(consumer_config(settings, "demo-observer") | {"log_level": 0})
+        try:
+            topics = self._consumer.list_topics(timeout=_TIMEOUT_SECONDS).topics
+        except KafkaException as error:
+            self._consumer.close()
+            raise BrokerError(
+                f"expected Kafka at {settings.kafka_bootstrap_servers}, got: {error.args[0].str()}"
+            ) from error
         partitions = [
             TopicPartition(topic.name, number)
             for topic in (EMOTION_EVENTS, DEAD_LETTERS)
@@ -56,16 +69,23 @@ class Observer:
             self._read()
 
     def drain(self) -> None:
-        """Read what there is by now to its end, then close; the producers of both topics must have stopped."""
+        """Read what there is by now to its end; the producers of both topics must have stopped."""
         partitions = [TopicPartition(*place) for place in self._positions]
         ends = {(part.topic, part.partition): self._end(part) for part in partitions}
         deadline = time.monotonic() + _TIMEOUT_SECONDS
         while any(self._positions[place] < end for place, end in ends.items()) and time.monotonic() < deadline:
             self._read()
+
+    def close(self) -> None:
+        """Part from Kafka."""
         self._consumer.close()
 
     def _read(self) -> None:
-        for message in self._consumer.consume(_BATCH, _POLL_SECONDS):
+        # Not consume(_BATCH, _POLL_SECONDS): that waits for the batch to fill, and the wait would show as latency.
+        first = self._consumer.poll(_POLL_SECONDS)
+        if first is None:
+            return
+        for message in (first, *self._consumer.consume(_BATCH, 0)):
             if message.error() is None:
                 self._positions[str(message.topic()), int(message.partition() or 0)] = int(message.offset() or 0) + 1
                 outcome = self._enter(message)

@@ -6,7 +6,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -66,6 +66,8 @@ def run(
         If the worker ends too early or never becomes ready.
     ConfigurationError
         If the environment holds settings that do not parse.
+    BrokerError
+        If there is no Kafka.
     KafkaException
         If Kafka refuses what the platform or the playlist service asks.
     """
@@ -75,27 +77,30 @@ def run(
     view = View(console, scenario.titles, names)
     ledger = Ledger()
 
-    view.note(f"{'embedded broker' if is_embedded else 'Kafka'} at {bootstrap}; starting the worker ...")
     log = Path(".cache") / "demo-worker.log"
     log.parent.mkdir(exist_ok=True)
-    worker = WorkerProcess(worker_command, environment, settings.metrics_port, log)
-    try:
-        observer = Observer(settings, ledger, view.outcome)
-        service = PlaylistService(settings, f"playlist-{uuid.uuid4().hex[:8]}", Sessions(), view.change)
-        with _in_thread(service.run, "playlist"), _in_thread(observer.run, "observer"):
-            waited = worker.wait_until_ready(_READY_SECONDS)
-            service.assigned.wait(_ASSIGNED_SECONDS)
-            view.note(f"worker ready after {waited:.1f} s: {worker.url}/metrics, log in {log}")
-            view.header()
-            scenario.perform(StreamingPlatform(settings, ledger), service, ledger, view.act)
-            worker.check()
-    finally:
-        # A second Ctrl-C must not leave the worker behind; ending it is bounded.
-        interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        status = worker.stop()
-        signal.signal(signal.SIGINT, interrupt)
-    # Nobody writes any more: a second outcome would be here by now.
-    observer.drain()
+    service = PlaylistService(settings, f"playlist-{uuid.uuid4().hex[:8]}", Sessions(), view.change)
+    with (
+        closing(Observer(settings, ledger, view.outcome)) as observer,
+        closing(StreamingPlatform(settings, ledger)) as platform,
+    ):
+        view.note(f"{'embedded broker' if is_embedded else 'Kafka'} at {bootstrap}; starting the worker ...")
+        worker = WorkerProcess(worker_command, environment, settings.metrics_port, log)
+        try:
+            with _in_thread(service.run, "playlist"), _in_thread(observer.run, "observer"):
+                waited = worker.wait_until_ready(_READY_SECONDS)
+                service.assigned.wait(_ASSIGNED_SECONDS)
+                view.note(f"worker ready after {waited:.1f} s: {worker.url}/metrics, log in {log}")
+                view.header()
+                scenario.perform(platform, service, ledger, view.act)
+                worker.check()
+        finally:
+            # A second Ctrl-C must not leave the worker behind; ending it is bounded.
+            interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+            status = worker.stop()
+            signal.signal(signal.SIGINT, interrupt)
+        # Nobody writes any more: a second outcome would be here by now.
+        observer.drain()
     view.summary(ledger, service.feedback_sent, {session_id: service.queue(session_id) for session_id in names})
     if status != 0:
         view.note(f"the worker ended with status {status}, expected 0; see {log}")

@@ -68,6 +68,10 @@ class StreamingPlatform:
         value = _encode(event)[:-20]
         self._enter(Sent(event.event_id, "malformed", "(malformed event)", value, event.occurred_at.timestamp()), track)
 
+    def close(self) -> None:
+        """Part from Kafka."""
+        self._producer.close()
+
     def flush(self) -> None:
         """Wait until Kafka has every message.
 

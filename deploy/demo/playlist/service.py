@@ -16,7 +16,7 @@ from deploy.demo.playlist.sessions import Change, Sessions
 _decode = msgspec.json.Decoder(EmotionEvent).decode
 _encode = msgspec.json.Encoder().encode
 _BATCH = 500
-_POLL_SECONDS = 0.2
+_POLL_SECONDS = 0.05
 
 
 class PlaylistService:
@@ -72,8 +72,7 @@ class PlaylistService:
             If Kafka refuses a commit, or feedback cannot be delivered.
         """
         consumer = Consumer(consumer_config(self._settings, self._group_id))
-        producer = Producer(producer_config(self._settings))
-        with closing(consumer):
+        with closing(consumer), Producer(producer_config(self._settings)) as producer:
             consumer.subscribe([EMOTION_EVENTS.name], on_assign=lambda *_: self.assigned.set())
             while not stop.is_set():
                 # An error here is a broker that is away for a moment; librdkafka reconnects by itself.

@@ -97,7 +97,7 @@ def main() -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     worker = FakeWorker(settings, fault)
     while not stop.is_set():
-        for message in consumer.consume(100, 0.1):
+        for message in consumer.consume(100, 0.02):
             if message.error() is None:
                 worker.answer(message.value() or b"", message.offset() or 0)
         worker.producer.flush()
