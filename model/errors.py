@@ -8,6 +8,7 @@
     │   ├── ArtifactDigestError     a file's SHA-256 is not the manifest's: corrupt or tampered, never unpickled
     │   ├── ArtifactMismatchError   feature version, labels or library versions differ from what is running
     │   └── ArtifactPermissionError group- or world-writable: somebody else could have changed it
+    ├── RegistryError               a registry that cannot be written, or has nothing to roll back to
     └── DatasetError                a table that cannot be trained on, with row and column
 """
 
@@ -34,6 +35,10 @@ class ArtifactMismatchError(ArtifactError):
 
 class ArtifactPermissionError(ArtifactError):
     """The artifact can be changed by other users."""
+
+
+class RegistryError(ModelError):
+    """The registry cannot do what was asked."""
 
 
 class DatasetError(ModelError):
