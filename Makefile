@@ -5,7 +5,7 @@ BIN     = $(VENV)/bin
 PIP     = $(BIN)/python -m pip --disable-pip-version-check --quiet install
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test test-quick lint format typecheck check clean lock
+.PHONY: help run setup setup-dev test test-quick test-faults lint format typecheck check clean lock
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -31,11 +31,14 @@ setup-dev: $(VENV)/.dev ## Add what tests and checks need
 run: setup ## Play music through the worker and watch (EVENTS=100, AUDIO=folder, KAFKA=host:port)
 	@$(BIN)/python -m deploy.demo $(if $(EVENTS),--plays "$(EVENTS)") $(if $(AUDIO),--audio "$(AUDIO)") $(if $(KAFKA),--kafka "$(KAFKA)")
 
-test: setup-dev ## Run every test; those that need real Kafka skip with a reason where there is none
-	@$(BIN)/python -m pytest
+test: setup-dev ## Run every test but the long faults; those that need real Kafka skip with a reason where there is none
+	@$(BIN)/python -m pytest -m "not fault"
 
 test-quick: setup-dev ## Run the tests that take seconds
 	@$(BIN)/python -m pytest -m "not slow and not kafka"
+
+test-faults: setup-dev ## Break workers, brokers and networks on real Kafka and print the table of faults and ledger lines
+	@$(BIN)/python -m pytest -m fault tests/integration
 
 lint: setup-dev ## Check style
 	@$(BIN)/ruff check .

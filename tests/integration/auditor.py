@@ -1,0 +1,139 @@
+"""Reads the output topics to their end for the ledger, as an independent consumer would: no code of the service."""
+
+import json
+import time
+from collections.abc import Iterable
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from tests.integration.ledger import DeadLetter, Emotion, Entry, Verdict, audit
+
+EMOTION_EVENTS = "emotion-events"
+DEAD_LETTERS = "track-events.dead-letter"
+# Answers of a broker that is down, restarting or electing: asked again until the test's own deadline.
+_PASSING = (
+    KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._RESOLVE,
+    KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.OFFSET_NOT_AVAILABLE,
+    KafkaError.REQUEST_TIMED_OUT,
+)  # fmt: skip
+
+
+class Auditor:
+    """Follows ``emotion-events`` and the dead letters from their beginning, committed records only.
+
+    Parameters
+    ----------
+    bootstrap : str
+        Brokers to read from.
+    deadline_seconds : float
+        The worker's setting.
+    """
+
+    def __init__(self, bootstrap: str, *, deadline_seconds: float = 60.0) -> None:
+        self.emotions: list[Emotion] = []
+        self.dead_letters: list[DeadLetter] = []
+        self._deadline_seconds = deadline_seconds
+        self._answered: set[str] = set()
+        self._buried: set[bytes] = set()
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": "auditor",
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "auto.offset.reset": "earliest",
+                "log_level": 0,
+            }
+        )
+        topics = self._consumer.list_topics(timeout=30).topics
+        self._places = [
+            TopicPartition(name, partition, 0)
+            for name in (EMOTION_EVENTS, DEAD_LETTERS)
+            for partition in topics[name].partitions
+        ]
+        self._consumer.assign(self._places)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._consumer.close()
+
+    def wait(self, entries: Iterable[Entry], timeout_seconds: float) -> Verdict:
+        """Read until every input has an outcome, then to the end, and audit.
+
+        Parameters
+        ----------
+        entries : iterable of Entry
+            The inputs so far.
+        timeout_seconds : float
+            After which what is missing counts as lost.
+
+        Returns
+        -------
+        Verdict
+            The balance.
+        """
+        entries = list(entries)
+        self.follow(entries, timeout_seconds, until_missing=0)
+        return self.close_books(entries)
+
+    def follow(self, entries: Iterable[Entry], timeout_seconds: float, *, until_missing: int) -> int:
+        """Read until at most so many inputs lack an outcome; give the number that still do."""
+        missing = {entry.event_id: entry.value for entry in entries}
+        self._strike(missing)
+        deadline = time.monotonic() + timeout_seconds
+        while len(missing) > until_missing and time.monotonic() < deadline:
+            self._read(timeout_seconds=0.2)
+            self._strike(missing)
+        return len(missing)
+
+    def close_books(self, entries: Iterable[Entry]) -> Verdict:
+        """Read every output partition to its end and audit."""
+        self._consumer.assign([TopicPartition(p.topic, p.partition, o) for p, o in self._positions()])
+        open_places = {(place.topic, place.partition) for place in self._places}
+        deadline = time.monotonic() + 60
+        while open_places:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no end of {sorted(open_places)} within 60 s")
+            open_places -= self._read(timeout_seconds=1.0)
+        return audit(entries, self.emotions, self.dead_letters, deadline_seconds=self._deadline_seconds)
+
+    def _positions(self) -> list[tuple[TopicPartition, int]]:
+        positions = self._consumer.position(self._places)
+        return [(place, max(0, place.offset)) for place in positions]
+
+    def _strike(self, missing: dict[str, bytes]) -> None:
+        for event_id in [i for i, value in missing.items() if i in self._answered or value in self._buried]:
+            del missing[event_id]
+
+    def _read(self, timeout_seconds: float) -> set[tuple[str, int]]:
+        ended = set()
+        for message in self._consumer.consume(1000, timeout_seconds):
+            error = message.error()
+            if error is None:
+                self._enter(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                ended.add((str(message.topic()), int(message.partition() or 0)))
+            elif error.code() not in _PASSING:
+                raise KafkaException(error)
+        return ended
+
+    def _enter(self, message: Any) -> None:
+        if message.topic() == DEAD_LETTERS:
+            headers = dict(message.headers() or [])
+            value = message.value() or b""
+            reason = headers["error.reason"].decode()
+            self.dead_letters.append(DeadLetter(value, reason, message.partition(), message.offset()))
+            self._buried.add(value)
+            return
+        payload = json.loads(message.value())
+        taken = datetime.fromisoformat(payload["classified_at"]) - datetime.fromisoformat(payload["occurred_at"])
+        self.emotions.append(Emotion(payload, message.partition(), message.offset(), taken.total_seconds()))
+        self._answered.add(payload["source_event_id"])

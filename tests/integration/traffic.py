@@ -1,0 +1,211 @@
+"""Plays the platform: numbered track events, poison among them, each entered in the ledger's book."""
+
+import itertools
+import json
+import random
+import wave
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from confluent_kafka import KafkaError, Message, Producer
+
+from tests.integration.ledger import Entry
+
+TRACK_EVENTS: Final = "track-events"
+SAMPLE_RATE: Final = 22050
+
+
+def write_track(path: Path, seed: int, *, seconds: float = 6.0) -> Path:
+    """Write a short piece as 16-bit mono WAV: three chords over a beat, other keys and tempi for other seeds.
+
+    Short, because the tests ask what the stream does with an analysis, not what the analysis says.
+    """
+    rng = np.random.default_rng(seed)
+    time = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    root = 110.0 * 2 ** (rng.integers(12) / 12)
+    third = rng.choice([3, 4])
+    y = np.zeros(time.size)
+    for start, step in zip(np.linspace(0, seconds, 4)[:-1], (0, 5, 7), strict=True):
+        span = (time >= start) & (time < start + seconds / 3)
+        for semitone, harmonic in itertools.product((step, step + third, step + 7), (1, 2, 3)):
+            y[span] += np.sin(2 * np.pi * root * 2 ** (semitone / 12) * harmonic * time[span]) / harmonic
+    beat = 60.0 / rng.uniform(70, 150)
+    y *= 0.4 + np.exp(-8 * (time % beat))
+    y += 0.5 * np.exp(-60 * (time % beat)) * rng.standard_normal(time.size)
+    samples = (y / np.abs(y).max() * 0.8 * 32767).astype("<i2")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE)
+        file.writeframes(samples.tobytes())
+    return path
+
+
+# Ways to spoil an event, each with the reason it must be buried under. The number keeps every value unique.
+POISON: Final[Sequence[tuple[str, Callable[[dict[str, Any], Path], bytes]]]] = (
+    ("invalid_json", lambda event, _: b"not json " + event["event_id"].encode()),
+    ("invalid_json", lambda event, _: json.dumps(event).encode()[:-3]),
+    ("invalid_json", lambda event, _: b"\xff\xfe" + event["event_id"].encode()),
+    ("schema", lambda event, _: json.dumps([event["event_id"]]).encode()),
+    ("schema", lambda event, _: _json(event, track_id=7)),
+    ("schema", lambda event, _: _json({k: v for k, v in event.items() if k != "audio_uri"})),
+    ("schema", lambda event, _: _json(event, occurred_at="yesterday")),
+    ("schema", lambda event, _: _json(event, schema_version=9)),
+    ("unknown_event_type", lambda event, _: _json(event, event_type="track_paused")),
+    ("event_too_large", lambda event, _: _json(event, extra="x" * 200_000)),
+    ("unsupported_uri", lambda event, _: _spoiled(event, "gopher://example.org/track")),
+    ("forbidden_path", lambda event, _: _spoiled(event, "file:///etc/passwd")),
+    ("not_found", lambda event, folder: _spoiled(event, f"file://{folder}/absent.wav")),
+    ("decode", lambda event, folder: _spoiled(event, f"file://{_file(folder, 'noise.wav', b'not audio' * 99)}")),
+    ("too_short", lambda event, folder: _spoiled(event, f"file://{_piece(folder, 'blip.wav', 0.2)}")),
+)
+
+
+class Platform:
+    """Produces track events and keeps the book.
+
+    Parameters
+    ----------
+    bootstrap : str
+        Brokers to produce to.
+    folder : Path
+        Where the catalogue's audio lies; the worker's ``EMOTION_AUDIO_ROOTS`` must hold it.
+    seed : int
+        Fixes which tracks are played and what is poisoned.
+    """
+
+    def __init__(self, bootstrap: str, folder: Path, *, seed: int = 0) -> None:
+        self.folder = folder
+        self.book: dict[str, Entry] = {}
+        self._numbers = itertools.count()
+        self._rng = random.Random(seed)
+        self._failures: list[KafkaError] = []
+        # Kafka's own partitioner, as the contract asks; idempotent, so that a broker's fault adds no input.
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap,
+                "partitioner": "murmur2_random",
+                "enable.idempotence": True,
+                "linger.ms": 2,
+                "delivery.timeout.ms": 120_000,
+                "queue.buffering.max.messages": 1_000_000,
+                "log_level": 0,
+            }
+        )
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Every input so far."""
+        return list(self.book.values())
+
+    def track(self, number: int, *, seconds: float = 6.0) -> str:
+        """Give the id of the catalogue's track ``number``, writing its audio the first time."""
+        path = self.folder / f"track-{number:04d}.wav"
+        if not path.exists():
+            write_track(path, number, seconds=seconds)
+        return path.stem
+
+    def play(self, track_id: str, *, audio_uri: str | None = None, **changes: Any) -> None:
+        """Produce one ``track_played``; other fields, and the entry's expectation, by keyword."""
+        self._emit(self._event(track_id, audio_uri=audio_uri), **changes)
+
+    def upload(self, track_id: str, **changes: Any) -> None:
+        """Produce one ``track_uploaded``."""
+        self._emit(self._event(track_id) | {"event_type": "track_uploaded"}, **changes)
+
+    def poison(self, track_id: str, shape: int | None = None) -> None:
+        """Produce one event that must become a dead letter, in one of the shapes of ``POISON``."""
+        number = next(self._numbers) if shape is None else shape
+        reason, spoil = POISON[number % len(POISON)]
+        event = self._event(track_id)
+        self._produce(Entry(event["event_id"], track_id, spoil(event, self.folder), "dead_letter", reason))
+
+    def mix(self, tracks: Sequence[str], count: int, *, poison_share: float = 0.0) -> None:
+        """Produce ``count`` plays of ``tracks`` chosen at random, the given share of them poison.
+
+        Poison comes under keys of its own: a spoiled ``audio_uri`` under a known track's key is no poison, since a
+        known track is answered without opening it.
+        """
+        for _ in range(count):
+            if self._rng.random() < poison_share:
+                self.poison(f"poison-{self._rng.randrange(10**9)}", self._rng.randrange(len(POISON)))
+            else:
+                self.play(self._rng.choice(tracks))
+
+    def flush(self, timeout_seconds: float = 120.0) -> None:
+        """Wait until Kafka has every event, and raise if it refused any."""
+        left = self._producer.flush(timeout_seconds)
+        if left or self._failures:
+            raise RuntimeError(f"{left} inputs unsent, failures {self._failures[:3]}")
+
+    def _event(self, track_id: str, *, audio_uri: str | None = None) -> dict[str, Any]:
+        return {
+            "schema_version": 1,
+            "event_id": f"event-{next(self._numbers):07d}",
+            "event_type": "track_played",
+            "occurred_at": datetime.now(UTC).isoformat(),
+            "track_id": track_id,
+            "audio_uri": audio_uri or f"file://{self.folder / track_id}.wav",
+        }
+
+    def _emit(
+        self,
+        event: dict[str, Any],
+        *,
+        expected: Literal["emotion", "dead_letter", "either"] = "emotion",
+        reason: str | None = None,
+        **fields: Any,
+    ) -> None:
+        self._produce(Entry(event["event_id"], event["track_id"], _json(event, **fields), expected, reason))
+
+    def _produce(self, entry: Entry) -> None:
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            if error is not None:
+                self._failures.append(error)
+                return
+            partition, offset = message.partition(), message.offset()
+            assert partition is not None and offset is not None, "a delivered message has a place"
+            self.book[entry.event_id] = replace(entry, partition=partition, offset=offset)
+
+        while True:
+            try:
+                self._producer.produce(TRACK_EVENTS, entry.value, entry.track_id.encode(), on_delivery=delivered)
+                break
+            except BufferError:
+                self._producer.poll(0.1)
+        self._producer.poll(0)
+
+
+def tracks(platform: Platform, count: int, *, first: int = 0) -> list[str]:
+    """Give ``count`` tracks of the catalogue from number ``first`` on."""
+    return [platform.track(number) for number in range(first, first + count)]
+
+
+def _json(event: dict[str, Any], **changes: Any) -> bytes:
+    return json.dumps(event | changes).encode()
+
+
+def _spoiled(event: dict[str, Any], uri: str) -> bytes:
+    return _json(event, audio_uri=uri)
+
+
+def _file(folder: Path, name: str, content: bytes) -> Path:
+    path = folder / name
+    if not path.exists():
+        path.write_bytes(content)
+    return path
+
+
+def _piece(folder: Path, name: str, seconds: float) -> Path:
+    path = folder / name
+    return path if path.exists() else write_track(path, 0, seconds=seconds)
+
+
+def event_ids(entries: Iterable[Entry]) -> set[str]:
+    """Give the ids of entries."""
+    return {entry.event_id for entry in entries}
