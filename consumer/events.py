@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Annotated, Final, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from consumer.errors import InvalidEventError, Reason
 
@@ -30,6 +30,11 @@ Timestamp = Annotated[datetime, Meta(tz=True)]
 
 # Namespace of every event id this service derives: uuid5(NAMESPACE_URL, "https://github.com/emotion-stream").
 EVENT_NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/emotion-stream")
+
+
+def _one() -> Literal[1]:
+    # A factory, because ``omit_defaults`` leaves plain defaults out, and every message must say its version.
+    return 1
 
 
 class TrackEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -75,7 +80,7 @@ class Fragment(Struct, frozen=True, kw_only=True):
 class TrackEmotion(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The judgement of a track (topic ``track-emotions``, compacted: one record per track)."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1] = field(default_factory=_one)
     track_id: Identifier
     emotion: EmotionLabel
     confidence: Probability
@@ -95,7 +100,7 @@ class TrackEmotion(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class EmotionEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The emotion of one play or upload (topic ``emotion-events``)."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1] = field(default_factory=_one)
     event_id: str
     source_event_id: Identifier
     event_type: EventType
@@ -123,7 +128,7 @@ class EmotionEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class FeedbackEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a listener, curator or therapist did with an emotion (topic ``emotion-feedback``)."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1] = field(default_factory=_one)
     event_id: Identifier
     occurred_at: Timestamp
     track_id: Identifier
