@@ -124,10 +124,9 @@ class View:
         if letters:
             self._write(Text())
         for letter in letters[:8]:
-            row = Text("dead letter  ", style="magenta")
-            row.append(f"{letter.reason:<15}", style="bold magenta")
-            row.append(f"{letter.sent.title}: {letter.message}", style="default")
-            self._write(row)
+            row = Text()
+            row.append(f"dead letter  {letter.reason:<15}", style="magenta")
+            self._write(row.append(f"{letter.sent.title}: {letter.message}"))
         if len(letters) > 8:
             reasons = Counter(letter.reason for letter in letters)
             counts = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
@@ -140,11 +139,11 @@ class View:
                 by_emotion[outcome.emotion.emotion][outcome.sent.title] = outcome.emotion.confidence
         self._write(Text())
         for emotion, tracks in by_emotion.items():
-            row = Text(f"{emotion:<8}", style=f"bold {_COLOURS[emotion]}")
-            row.append(f"{len(tracks):>3} tracks  ", style="default")
+            row = Text()
+            row.append(f"{emotion:<8}", style=f"bold {_COLOURS[emotion]}")
+            row.append(f"{len(tracks):>3} {'track ' if len(tracks) == 1 else 'tracks'}  ")
             best = sorted(tracks.items(), key=lambda item: -item[1])
-            row.append(" · ".join(f"{title} {confidence:.2f}" for title, confidence in best[:12]), style="default")
-            self._write(row)
+            self._write(row.append(" · ".join(f"{title} {confidence:.2f}" for title, confidence in best[:12])))
 
     def _outcome_row(self, outcome: Outcome) -> Text:
         sent, emotion = outcome.sent, outcome.emotion
@@ -167,9 +166,9 @@ class View:
 
     def _change_row(self, change: Change) -> Text:
         before = [track for track in change.before if track in change.after]
-        row = Text(" " * 11)
-        row.append(f"{self._listeners.get(change.session_id, change.session_id)} → {change.target}", style="italic")
-        row.append(":  ")
+        listener = self._listeners.get(change.session_id, change.session_id)
+        row = Text(f"{'':>7}  ")
+        row.append(f"{'queue   ' + listener:<13}  ", style="italic dim")
         for place, track in enumerate(change.after[:_UP_NEXT]):
             moved = before.index(track) - place
             mark = f"↑{moved} " if moved > 0 else f"↓{-moved} " if moved < 0 else ""
@@ -205,15 +204,16 @@ def _verdict(ledger: Ledger) -> Text:
     letters = sum(outcome.lane == "dead letter" for outcome in ledger.outcomes.values())
     late = sum(outcome.emotion is not None and outcome.emotion.late for outcome in ledger.outcomes.values())
     if ledger.is_complete:
-        text = Text("✓ ", style="bold green")
-        text.append(f"{ledger.sent_count:,} events, each with exactly one outcome: ")
+        text = Text()
+        text.append(f"✓ {ledger.sent_count:,} events, each with exactly one outcome: ", style="bold green")
     else:
-        text = Text("✗ ", style="bold red")
+        text = Text()
         text.append(
-            f"{ledger.sent_count:,} events, {len(missing):,} without an outcome, "
-            f"{len(ledger.contradictions):,} with more than one: "
+            f"✗ {ledger.sent_count:,} events, {len(missing):,} without an outcome, "
+            f"{len(ledger.contradictions):,} with more than one: ",
+            style="bold red",
         )
-    text.append(f"{len(ledger.outcomes) - letters:,} emotions, {letters:,} dead letters", style="default")
+    text.append(f"{len(ledger.outcomes) - letters:,} emotions, {letters:,} dead letters")
     text.append(f" ({ledger.repeated:,} delivered again, {late:,} late)", style="dim")
     for sent in missing[:10]:
         text.append(f"\n  no outcome: {sent.kind} of {sent.title} ({sent.event_id})", style="red")

@@ -57,7 +57,7 @@ def test_run_every_event_answered_ends_with_0(play: Play) -> None:
     text = play.output.getvalue()
     assert "17 events, each with exactly one outcome: 15 emotions, 2 dead letters" in text
     assert "invalid_json" in text and "decode" in text
-    assert "Anna → relax" in text
+    assert "queue   Anna" in text
     assert "accepted" in text
 
 

@@ -52,7 +52,7 @@ def test_change_line_waits_for_the_line_of_its_cause() -> None:
     shown.outcome(known("e"))
     lines = output.getvalue().splitlines()
     assert "sad" in lines[0]
-    assert lines[1].strip() == "Anna → happy:  ↑2 Gamma · ↓1 Alpha · ↓1 Beta"
+    assert lines[1].strip() == "queue   Anna   ↑2 Gamma · ↓1 Alpha · ↓1 Beta"
 
 
 def test_change_line_shows_a_suggestion_as_a_question() -> None:
