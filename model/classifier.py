@@ -1,0 +1,208 @@
+"""The judgement as one scikit-learn estimator: calibrated probabilities, prediction sets and a domain check.
+
+Everything learned is learned in ``fit``, from the rows it is given: scaling, classifier, temperature, conformal scores
+and domain. Calibration uses out-of-fold probabilities of a grouped cross-validation inside ``fit``, so no row
+calibrates a model that was trained on it.
+"""
+
+from copy import copy
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
+
+from features.schema import FEATURE_NAMES
+from model.calibration import apply_temperature, fit_temperature
+from model.conformal import ConformalSets
+from model.domain import TrainingDomain
+from model.emotions import EMOTIONS
+from model.inputs import derive_inputs
+
+CALIBRATION_FOLDS: Final = 10
+_LABELS: Final = np.array([str(emotion) for emotion in EMOTIONS])
+
+
+class EmotionClassifier(ClassifierMixin, BaseEstimator):
+    """Classify feature vectors into the four emotions.
+
+    Parameters
+    ----------
+    random_state : int
+        Seed of the calibration folds; the same data and seed give the same predictions.
+
+    Attributes
+    ----------
+    classes_ : np.ndarray, shape (4,), str
+        The emotions in ``EMOTIONS`` order, which is the order of every column below.
+    n_features_in_ : int
+        50.
+    feature_names_in_ : np.ndarray, shape (50,), str
+    temperature_ : float
+    """
+
+    def __init__(self, random_state: int = 0) -> None:
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
+        """Learn from labelled feature vectors.
+
+        Parameters
+        ----------
+        X : array-like, shape (n, 50), float
+            Finite features in ``FEATURE_NAMES`` order.
+        y : array-like, shape (n,), str
+            Emotions; each of the four in at least ten groups.
+        groups : array-like, shape (n,), optional
+            Rows of one group are never split between fitting and calibrating (``near_duplicate_groups``); each row
+            its own group without it.
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit, a number is not finite, a label is unknown or an emotion has too few rows.
+        """
+        X, truth = _check_features(X), _check_labels(y)
+        groups = np.arange(len(X)) if groups is None else np.asarray(groups)
+        if not len(X) == len(truth) == len(groups):
+            raise ValueError(f"expected X, y and groups of one length, got {len(X)}, {len(truth)} and {len(groups)}")
+        self.classes_ = _LABELS
+        self.n_features_in_ = len(FEATURE_NAMES)
+        self.feature_names_in_ = np.array(FEATURE_NAMES, dtype=object)
+        inputs = derive_inputs(X)
+        self.centre_: NDArray[np.float64] = inputs.mean(axis=0)
+        self.scale_: NDArray[np.float64] = np.maximum(inputs.std(axis=0), 1e-12)
+        Z = self._scaled(X)
+        judge = LogisticRegression(C=0.05, max_iter=1000)
+        out_of_fold = np.empty((len(Z), len(_LABELS)))
+        folds = StratifiedGroupKFold(CALIBRATION_FOLDS, shuffle=True, random_state=self.random_state)
+        for train, rest in folds.split(Z, truth, groups):
+            out_of_fold[rest] = clone(judge).fit(Z[train], truth[train]).predict_proba(Z[rest])
+        self.temperature_ = fit_temperature(out_of_fold, truth)
+        self.conformal_ = ConformalSets.calibrate(apply_temperature(out_of_fold, self.temperature_), truth)
+        self.judge_ = judge.fit(Z, truth)
+        self.domain_ = TrainingDomain().fit(Z)
+        return self
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Give calibrated probabilities.
+
+        Parameters
+        ----------
+        X : array-like, shape (n, 50), float
+
+        Returns
+        -------
+        np.ndarray, shape (n, 4), float64
+            Columns in ``EMOTIONS`` order, rows summing to 1.
+        """
+        return apply_temperature(self.judge_.predict_proba(self._scaled(_check_features(X))), self.temperature_)
+
+    def predict(self, X: ArrayLike) -> NDArray[np.str_]:
+        """Give the most probable emotion of each row, shape (n,)."""
+        return np.asarray(_LABELS[self.predict_proba(X).argmax(axis=1)])
+
+    def prediction_sets(self, X: ArrayLike, coverage: float = 0.9) -> NDArray[np.bool_]:
+        """Give the labels that cover the truth with a chosen probability: ``label_sets(predict_proba(X))``."""
+        return self.label_sets(self.predict_proba(X), coverage)
+
+    def label_sets(self, P: NDArray[np.float64], coverage: float = 0.9) -> NDArray[np.bool_]:
+        """Give the prediction sets of calibrated probabilities, of a fragment or combined from several.
+
+        Parameters
+        ----------
+        P : np.ndarray, shape (n, 4), float64
+        coverage : float
+            In (0, 1).
+
+        Returns
+        -------
+        np.ndarray, shape (n, 4), bool
+            Never empty; columns in ``EMOTIONS`` order.
+        """
+        return self.conformal_.sets(P, coverage)
+
+    def domain_distance(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Measure how far rows lie from the training data, shape (n,): 1 is the edge, more is outside."""
+        return self.domain_.distance(self._scaled(_check_features(X)))
+
+    def in_domain(self, X: ArrayLike) -> NDArray[np.bool_]:
+        """Tell which rows resemble the training data, shape (n,)."""
+        return np.asarray(self.domain_distance(X) <= 1.0)
+
+    def combine(self, P: ArrayLike) -> NDArray[np.float64]:
+        """Combine the fragments of one track into the track's probabilities.
+
+        Parameters
+        ----------
+        P : array-like, shape (n_fragments, 4), float
+            Calibrated probabilities of one or more fragments.
+
+        Returns
+        -------
+        np.ndarray, shape (4,), float64
+            Their normalised geometric mean (logarithmic opinion pool), summing to 1.
+
+        Raises
+        ------
+        ValueError
+            If there is no fragment.
+        """
+        P = np.atleast_2d(np.asarray(P, dtype=np.float64))
+        if P.size == 0:
+            raise ValueError("expected at least one fragment, got none")
+        pooled = np.exp(np.log(np.maximum(P, 1e-9)).mean(axis=0))
+        return np.asarray(pooled / pooled.sum())
+
+    def adapt(self, X: ArrayLike) -> "EmotionClassifier":
+        """Shift the ear to another catalogue by the statistics of its unlabelled tracks.
+
+        Parameters
+        ----------
+        X : array-like, shape (n, 50), float
+            Features of at least 30 tracks that represent the catalogue.
+
+        Returns
+        -------
+        EmotionClassifier
+            A copy whose inputs are centred and scaled by the catalogue's own mean and standard deviation.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than 30 rows.
+        """
+        X = _check_features(X)
+        if len(X) < 30:
+            raise ValueError(f"expected at least 30 tracks to adapt to, got {len(X)}")
+        inputs = derive_inputs(X)
+        adapted = copy(self)
+        adapted.centre_ = inputs.mean(axis=0)
+        adapted.scale_ = np.maximum(inputs.std(axis=0), 1e-12)
+        return adapted
+
+    def _scaled(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        return (derive_inputs(X) - self.centre_) / self.scale_
+
+
+def _check_features(X: ArrayLike) -> NDArray[np.float64]:
+    X = np.asarray(X, dtype=np.float64)
+    if X.ndim != 2 or X.shape[1] != len(FEATURE_NAMES):
+        raise ValueError(f"expected rows of {len(FEATURE_NAMES)} features, got shape {X.shape}")
+    if not np.isfinite(X).all():
+        raise ValueError("expected finite features, got NaN or infinity")
+    return X
+
+
+def _check_labels(y: ArrayLike) -> NDArray[np.int64]:
+    y = np.asarray(y, dtype=str)
+    unknown = sorted(set(y) - set(_LABELS))
+    if unknown:
+        raise ValueError(f"expected labels among {', '.join(_LABELS)}, got {', '.join(unknown)}")
+    truth: NDArray[np.int64] = (y[:, None] == _LABELS).argmax(axis=1)
+    counts = np.bincount(truth, minlength=len(_LABELS))
+    if counts.min() < CALIBRATION_FOLDS:
+        raise ValueError(f"expected at least {CALIBRATION_FOLDS} rows of every emotion, got {counts.tolist()}")
+    return truth
