@@ -26,7 +26,8 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 	@touch $@
 
 setup: $(VENV)/.runtime ## Create the environment from the lock file
-setup-dev: $(VENV)/.dev ## Add what tests and checks need
+	@chmod -R go-w model/artifacts # under umask 002 git leaves them writable by the group, and the worker refuses that
+setup-dev: setup $(VENV)/.dev ## Add what tests and checks need
 
 # EVENTS: how many plays; AUDIO: a folder of your own music; KAFKA: host:port of a real broker.
 run: setup ## Play music through the worker and watch (EVENTS=100, AUDIO=folder, KAFKA=host:port)

@@ -1,10 +1,8 @@
 """Fragments in, one judgement out: what a worker holds of an artifact.
 
-**Combination.** A track's probabilities are the mean of its fragments' (the linear opinion pool: fragments of one
-track are too alike to multiply their evidence). A label is in the track's prediction set when more than half of the
-fragments' sets hold it (majority vote of conformal sets; Gasparin and Ramdas 2024, Merging uncertainty sets via
-majority vote), and the most probable label always is. Fragments unlike the training data are left out of both; when
-they are more than half, the track itself is out of domain and every decision is ``withhold``.
+**Combination.** The classifier says how fragments' probabilities become the track's (``combine``) and which labels
+are plausible given those (``label_sets``). Fragments unlike the training data are left out; when they are more than
+half, the track itself is out of domain and every decision is ``withhold``.
 
 **Valence and arousal** are the expectation of the quadrants' signs: valence = P(relax) + P(happy) - P(sad) - P(angry),
 arousal = P(happy) + P(angry) - P(relax) - P(sad), for the four labels stand for the quadrants of Russell's circumplex
@@ -33,8 +31,11 @@ class Classifier(Protocol):
     def predict_proba(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         """Give calibrated probabilities, shape (n, 4), in ``EMOTIONS`` order."""
 
-    def prediction_sets(self, X: NDArray[np.float64], coverage: float) -> NDArray[np.bool_]:
-        """Say which labels are plausible, shape (n, 4)."""
+    def label_sets(self, P: NDArray[np.float64], coverage: float) -> NDArray[np.bool_]:
+        """Say which labels are plausible given calibrated probabilities, shape (n, 4)."""
+
+    def combine(self, P: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Combine the probabilities of a track's fragments, shape (n, 4), into the track's, shape (4,)."""
 
     def in_domain(self, X: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Say which inputs are like the training data, shape (n,)."""
@@ -96,16 +97,18 @@ class Judge:
             raise ValueError("expected finite features, got NaN or infinity")
 
         proba = np.asarray(self.classifier.predict_proba(X), dtype=np.float64)
-        plausible = np.asarray(self.classifier.prediction_sets(X, self.manifest.policy.coverage), dtype=bool)
         familiar = np.asarray(self.classifier.in_domain(X), dtype=bool)
         out_of_domain = bool(2 * np.count_nonzero(familiar) < len(X))
-        counted = familiar if familiar.any() else np.ones(len(X), dtype=bool)
+        counted = proba[familiar] if familiar.any() else proba
+        combined = self.classifier.combine(counted)
 
-        probabilities = rounded(proba[counted].mean(axis=0))
-        votes = plausible[counted].mean(axis=0) > 0.5
+        probabilities = rounded(combined)
+        plausible = self.classifier.label_sets(combined[np.newaxis], self.manifest.policy.coverage)[0]
         by_probability = sorted(EMOTIONS, key=lambda label: -probabilities[label])
         emotion = by_probability[0]
-        prediction_set = tuple(label for label in by_probability if label is emotion or votes[EMOTIONS.index(label)])
+        prediction_set = tuple(
+            label for label in by_probability if label is emotion or plausible[EMOTIONS.index(label)]
+        )
         valence, arousal = circumplex(probabilities)
         return Judgement(
             emotion=emotion,

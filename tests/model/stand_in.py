@@ -22,8 +22,11 @@ class StandIn:
     def predict_proba(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         return X[:, :4]
 
-    def prediction_sets(self, X: NDArray[np.float64], coverage: float) -> NDArray[np.bool_]:
-        return X[:, :4] >= 1.0 - coverage
+    def label_sets(self, P: NDArray[np.float64], coverage: float) -> NDArray[np.bool_]:
+        return 1.0 - coverage <= P
+
+    def combine(self, P: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(P.mean(axis=0))
 
     def in_domain(self, X: NDArray[np.float64]) -> NDArray[np.bool_]:
         return X[:, 4] >= 0.0

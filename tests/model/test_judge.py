@@ -44,7 +44,7 @@ def test_judge_one_fragment_says_what_the_classifier_says(judge: Judge) -> None:
     assert not judgement.out_of_domain
 
 
-def test_judge_fragments_combine_by_mean_and_majority(judge: Judge) -> None:
+def test_judge_fragments_combine_as_the_classifier_says(judge: Judge) -> None:
     fragments = [fragment(0.8, 0.2, 0.0, 0.0), fragment(0.5, 0.0, 0.5, 0.0), fragment(0.05, 0.0, 0.95, 0.0)]
 
     judgement = judge.judge(np.array(fragments), [0.0, 30.0, 60.0])
