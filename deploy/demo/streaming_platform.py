@@ -1,9 +1,19 @@
-"""The part of the streaming platform: uploads, plays, and what goes wrong on a platform."""
+"""The part of the streaming platform: uploads, plays, and what goes wrong on a platform.
 
+``python -m deploy.demo.streaming_platform --audio FOLDER`` plays a folder for ever, at random, as compose does; where
+Kafka is, the worker's ``EMOTION_*`` settings say.
+"""
+
+import os
+import random
+import time
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
 
+import click
 import msgspec
 from confluent_kafka import KafkaException, Producer
 
@@ -11,8 +21,8 @@ from consumer.events import EmotionLabel, EventType, TrackEvent
 from consumer.kafka_config import producer_config
 from consumer.settings import Settings
 from consumer.topics import TRACK_EVENTS
-from deploy.demo.ledger import Kind, Ledger, Sent
-from deploy.demo.tracks import Track
+from deploy.demo.ledger import Kind, Sent
+from deploy.demo.tracks import Track, find_tracks
 
 _encode = msgspec.json.Encoder().encode
 
@@ -39,6 +49,20 @@ class Listener:
     skips: bool
 
 
+class Book(Protocol):
+    """Where events are entered before they are sent."""
+
+    def expect(self, sent: Sent) -> None:
+        """Enter an event that will be sent."""
+
+
+class Forgetful:
+    """A book for those who need no account."""
+
+    def expect(self, sent: Sent) -> None:
+        """Forget the event at once."""
+
+
 class StreamingPlatform:
     """Produce track events, each entered in the ledger first.
 
@@ -46,11 +70,11 @@ class StreamingPlatform:
     ----------
     settings : Settings
         Where Kafka is.
-    ledger : Ledger
+    ledger : Book
         What to enter them in.
     """
 
-    def __init__(self, settings: Settings, ledger: Ledger) -> None:
+    def __init__(self, settings: Settings, ledger: Book) -> None:
         self._producer = Producer(producer_config(settings))
         self._ledger = ledger
 
@@ -109,3 +133,29 @@ class StreamingPlatform:
             except BufferError:  # librdkafka's queue is full: let it send some
                 self._producer.poll(0.1)
         self._producer.poll(0)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--audio", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path), help="Music.")
+@click.option("--every", default=2.0, show_default=True, type=click.FloatRange(0.01), help="Seconds between plays.")
+def main(audio: Path, every: float) -> None:
+    """Upload every track of a folder, then play one at random, for ever."""
+    # The same ids at every start: a track that is known stays known.
+    tracks = find_tracks(audio, "compose")
+    if not tracks:
+        raise click.UsageError(f"expected audio files in {audio}, found none")
+    listeners = [
+        Listener("Anna", "compose-anna", "relax", skips=False),
+        Listener("Bora", "compose-bora", "happy", True),
+    ]
+    platform = StreamingPlatform(Settings.from_environment(os.environ), Forgetful())
+    for track in tracks:
+        platform.upload(track)
+    while True:
+        platform.play(random.choice(tracks), random.choice(listeners))  # noqa: S311  (not cryptography)
+        platform.flush()
+        time.sleep(every)
+
+
+if __name__ == "__main__":
+    main()
