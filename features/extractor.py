@@ -7,10 +7,20 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from features import reference
 from features.audio import AudioLimits, load_window, prepare
+from features.dynamics import low_energy, rms_energy, zero_crossing_rate
 from features.errors import AudioTooShortError
+from features.fluctuation import fluctuation
+from features.frames import Samples
+from features.onsets import attacks, event_density, onset_curve, pulse_clarity
+from features.roughness import roughness_curve
 from features.schema import COLUMNS, FEATURE_NAMES, FeatureVector
+from features.spectral import spectral_shape
+from features.spectrum import clip_spectrum
+from features.statistics import mean_std_slope, period
+from features.tempo import tempo
+from features.timbre import mfcc
+from features.tonal import clip_chroma, harmonic_change
 
 # The harmonic change curve has its first two values, which a period needs, after .743 + 2 x .0743 s.
 MIN_DURATION_SECONDS: Final = 1.0
@@ -41,11 +51,54 @@ def extract(y: ArrayLike, sr: int, *, native_rate: bool = False) -> FeatureVecto
     mono, rate = prepare(y, sr, native_rate=native_rate)
     if len(mono) < MIN_DURATION_SECONDS * rate:
         raise AudioTooShortError(f"expected at least {MIN_DURATION_SECONDS:g} s of audio, got {len(mono) / rate:.3f} s")
-    raw = reference.compute(mono.astype(np.float64), rate)
-    values = np.array([raw[name] for name in FEATURE_NAMES])
-    finite = np.array(
-        [value if math.isfinite(value) else column.neutral for value, column in zip(values, COLUMNS, strict=True)]
+    return _compute(mono, rate)
+
+
+def _compute(y: Samples, sr: int) -> FeatureVector:
+    """Compute the 50 columns, and what stands in for those that MIRtoolbox leaves undefined."""
+    spectrum = clip_spectrum(y, sr)
+    shape = spectral_shape(spectrum)
+    onsets = onset_curve(y, sr)
+    attack = attacks(y, sr)
+    attack_mean, _, attack_slope = mean_std_slope(attack.seconds)
+    roughness_mean, _, roughness_slope = mean_std_slope(roughness_curve(y, sr))
+    change, spacing = harmonic_change(y, sr)
+    values = np.array(
+        [
+            rms_energy(y),
+            low_energy(y, sr),
+            fluctuation(y, sr),
+            tempo(y, sr),
+            *mfcc(spectrum),
+            roughness_mean,
+            roughness_slope,
+            zero_crossing_rate(y, sr),
+            attack_mean if attack.complete else math.nan,
+            attack_slope if attack.complete else math.nan,
+            shape.rolloff,
+            event_density(onsets),
+            pulse_clarity(onsets),
+            shape.brightness,
+            shape.centroid,
+            shape.spread,
+            shape.skewness,
+            shape.kurtosis,
+            shape.flatness,
+            shape.entropy,
+            *clip_chroma(y, spectrum),
+            *mean_std_slope(change),
+            *period(change, spacing),
+        ]
     )
+    better = {
+        "_AttackTime_Mean": attack_mean,
+        "_AttackTime_Slope": attack_slope,
+        "_Spectralcentroid_Mean": shape.any_centroid,
+    }
+    finite = values.copy()
+    for i in np.flatnonzero(~np.isfinite(values)):
+        substitute = better.get(FEATURE_NAMES[i], math.nan)
+        finite[i] = substitute if math.isfinite(substitute) else COLUMNS[i].neutral
     return FeatureVector(values, finite)
 
 

@@ -14,10 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
-from features import reference
 from features.audio import Audio, AudioLimits, load_window
 from features.extractor import extract
+from features.frames import frame_starts, frame_times
+from features.onsets import onset_curve
+from features.peaks import peaks
 from features.schema import COLUMNS, Column, FeatureVector
+from features.tonal import frame_chromas
 from features.typical import read_typical
 
 _INK: Final = "#1f2937"
@@ -139,9 +142,9 @@ def _draw_spectrogram(axes: Any, audio: Audio) -> None:
 
 
 def _draw_onsets(axes: Any, audio: Audio) -> None:
-    curve, at = reference.onset_curve(audio.y.astype(np.float64), audio.sr)
+    curve, at = onset_curve(audio.y, audio.sr)
     curve = curve / (curve.max() or 1.0)
-    events = reference.peaks(curve, 0.1)
+    events = peaks(curve, 0.1)
     times = _times(audio, at)
     axes.fill_between(times, curve, color=_SOUND, alpha=0.2, linewidth=0)
     axes.plot(times, curve, color=_SOUND, linewidth=0.9)
@@ -151,11 +154,10 @@ def _draw_onsets(axes: Any, audio: Audio) -> None:
 
 
 def _draw_chroma(axes: Any, audio: Audio) -> None:
-    y = audio.y.astype(np.float64)
     length, hop = int(0.743 * audio.sr), 0.1 * (0.743 * audio.sr)
-    starts = reference.frame_starts(len(y), length, hop)
-    chroma = np.array([reference.chroma(y[begin : begin + length], audio.sr) for begin in starts]).T
-    times = _times(audio, reference.frame_times(starts, length, audio.sr))
+    starts = frame_starts(len(audio.y), length, hop)
+    chroma = frame_chromas(audio.y, starts, length, audio.sr).T
+    times = _times(audio, frame_times(starts, length, audio.sr))
     axes.pcolormesh(times, np.arange(12), chroma, cmap="magma", shading="nearest")
     axes.set_yticks(range(12), _PITCHES)
     _titled(axes, "chroma (.743 s frames, strongest pitch class = 1)")

@@ -1,4 +1,3 @@
-# ruff: noqa: D103 - the names say it, the formulas are the documentation
 """The 50 features in plain float64 numpy and scipy: slow, short, and exact.
 
 One function per family, each written as its formula reads. Frames, peaks and statistics come first because every

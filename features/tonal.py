@@ -1,0 +1,311 @@
+"""Pitch classes and how the harmony moves.
+
+References
+----------
+.. [1] Fujishima (1999), Realtime chord recognition of musical sound, ICMC.
+.. [2] Harte, Sandler and Gasser (2006), Detecting harmonic change in musical audio, AMCMM.
+"""
+
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+from features.compiled import compiled, vectorised
+from features.frames import Samples, Starts, blocks, frame_starts, hamming, power_of_two
+from features.spectrum import ClipSpectrum, integrator
+
+_LOWEST: Final = 100.0  # Hz
+_HIGHEST: Final = 6400.0  # Hz
+_SEMITONE: Final = 2 ** (1 / 12) - 1
+_C4: Final = 261.6256  # Hz
+_FLOOR: Final = 0.01  # 20 dB below the strongest line
+_BATCH: Final = 16
+
+
+class Semitones(NamedTuple):
+    """Which bins of a spectrum belong to which semitone.
+
+    ``first`` and ``end`` bound the bins that count, ``edges`` (2, n) the bins of each semitone counted from ``first``,
+    ``weights`` (n,) and ``classes`` (n,) how much of its mean level goes to which pitch class.
+    """
+
+    first: int
+    end: int
+    edges: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    classes: NDArray[np.int64]
+
+
+@lru_cache(maxsize=8)
+def semitones(n_samples: int, n_fft: int, sr: int) -> Semitones:
+    """Lay the semitones over the bins of an ``n_fft``-point spectrum of ``n_samples`` samples.
+
+    Only whole octaves above the lowest bin count. It lies a little above 100 Hz, so with a last bin near 6400 Hz the
+    octave from 3200 Hz on falls away, though its lines still raise the maximum that levels are measured from.
+    """
+    f = np.arange(n_fft // 2 + 1) * sr / n_fft
+    lowest = _LOWEST
+    if sr / (_LOWEST * _SEMITONE * 0.85) > n_samples:
+        lowest = (sr / n_samples) / (_SEMITONE * 0.85)
+    first = int(np.searchsorted(f, lowest))
+    end = min(int(np.searchsorted(f, _HIGHEST)) + 1, len(f))
+    f = f[first:end]
+    f = f[f <= f[0] * 2 ** np.floor(np.log2(f[-1] / f[0]))]
+    steps = np.floor(12 * np.log2(f[[0, -1]] / _C4) + 0.5).astype(np.int64)
+    k = np.arange(steps[0], steps[1] + 1)
+    below, centre, above = (_C4 * 2 ** ((k + shift) / 12) for shift in (-1, 0, 1))
+    lower = np.searchsorted(f, centre - 0.5 * (centre - below), side="right")
+    upper = np.searchsorted(f, centre + 0.5 * (above - centre), side="left")
+    weights = 1.0 / (upper - lower)
+    weights[[0, -1]] *= 0.5
+    return Semitones(first, end, np.array([lower, upper]), weights, k % 12)
+
+
+@compiled
+def _pitch_classes(
+    power: NDArray[np.float32],
+    edges: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    classes: NDArray[np.int64],
+    out: NDArray[np.float64],
+) -> None:
+    """Sum the mean levels of semitones, in decibels above the floor, into twelve classes of which the greatest is 1.
+
+    The sum of levels is the level of a product; 128 ratios of .01 to 1 multiply without leaving double precision.
+    """
+    out[:] = 0
+    loudest = power.max()
+    if loudest == 0:
+        return
+    scale = np.float32(1) / loudest
+    for s in range(len(classes)):
+        begin, end = edges[0, s], edges[1, s]
+        level = 0.0
+        for first in range(begin, end, 128):
+            product = 1.0
+            for k in range(first, min(first + 128, end)):
+                product *= max(np.float64(power[k] * scale), _FLOOR)
+            level += np.log10(product)
+        out[classes[s]] += (10 * level + 20 * (end - begin)) * weights[s]
+    out /= out.max() + 1e-6
+
+
+@vectorised
+def _powers(spectrum: NDArray[np.complex64], first: int, out: NDArray[np.float32]) -> None:
+    kept = spectrum[first : first + len(out)]
+    for k in range(len(out)):
+        c = kept[k]
+        out[k] = c.real * c.real + c.imag * c.imag
+
+
+@compiled
+def _chroma_of_frames(
+    spectrum: NDArray[np.complex64],
+    first: int,
+    end: int,
+    edges: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    classes: NDArray[np.int64],
+    out: NDArray[np.float64],
+) -> None:
+    power = np.empty(end - first, np.float32)
+    for i in range(len(spectrum)):
+        _powers(spectrum[i], first, power)
+        _pitch_classes(power, edges, weights, classes, out[i])
+
+
+@vectorised
+def _lifted_powers(
+    differenced: NDArray[np.complex64],
+    integrate: NDArray[np.float32],
+    first: int,
+    step: float,
+    turn: float,
+    out: NDArray[np.float32],
+) -> None:
+    """Write powers of the clip lifted by a constant.
+
+    Windowed and differenced, the constant is a ``step`` up at the beginning and down at the end (the window's own slope
+    is 1e-7 of that in these bins). ``turn`` is how far the end's phase moves from bin to bin.
+    """
+    n = 64
+    c, s = np.cos(turn * np.arange(n)), np.sin(turn * np.arange(n))
+    for begin in range(0, len(out), n):
+        phase_c, phase_s = np.cos(turn * (first + begin)), np.sin(turn * (first + begin))
+        for j in range(min(n, len(out) - begin)):
+            k = first + begin + j
+            line = differenced[k]
+            real = line.real + np.float32(step * (1 - (phase_c * c[j] - phase_s * s[j])))
+            imaginary = line.imag + np.float32(step * (phase_s * c[j] + phase_c * s[j]))
+            out[begin + j] = (real * real + imaginary * imaginary) * integrate[k] * integrate[k]
+
+
+def clip_chroma(y: Samples, spectrum: ClipSpectrum) -> NDArray[np.float64]:
+    """Give the strength of the twelve pitch classes, C first, in the whole clip.
+
+    Parameters
+    ----------
+    y : np.ndarray, shape (n_samples,), float32
+        The clip.
+    spectrum : ClipSpectrum
+        Its spectrum.
+
+    Returns
+    -------
+    np.ndarray, shape (12,), float64
+        In [0, 1); all zero for silence.
+    """
+    layout = semitones(len(y), spectrum.n_fft, spectrum.sr)
+    least, greatest = float(y.min()), float(y.max())
+    out = np.zeros(12)
+    if least < greatest:
+        power = np.empty(layout.end - layout.first, np.float32)
+        turn = 2 * np.pi * (len(y) % spectrum.n_fft) / spectrum.n_fft
+        edge = 0.08  # the Hamming window's first and last value
+        _lifted_powers(spectrum.differenced, integrator(spectrum.n_fft), layout.first, -edge * least, turn, power)
+        _pitch_classes(power, layout.edges, layout.weights, layout.classes, out)
+    return out
+
+
+@lru_cache(maxsize=1)
+def _half_band_taps() -> NDArray[np.float32]:
+    """Design a low-pass that passes 6400 of 44100 Hz unchanged and lets every second sample be dropped.
+
+    Returns the taps at the distances 1, 3, ..., 23 from the centre, whose own is one half; those at even ones are zero.
+    """
+    d = np.arange(1, 24, 2)
+    taps = np.sin(np.pi * d / 2) / (np.pi * d) * np.kaiser(49, 14.0)[24 + d]
+    return np.asarray(taps * (0.25 / taps.sum()), np.float32)
+
+
+@vectorised
+def _range(frame: Samples) -> tuple[np.float32, np.float32]:
+    low = high = frame[0]
+    for j in range(len(frame)):
+        low = frame[j] if frame[j] < low else low
+        high = frame[j] if frame[j] > high else high
+    return low, high
+
+
+@vectorised
+def _lift(frame: Samples, low: np.float32, window: Samples, out: Samples) -> None:
+    """Window a frame whose least sample is brought to zero, as MIRtoolbox scales it before a chromagram."""
+    for j in range(len(frame)):
+        out[j] = (frame[j] - low) * window[j]
+
+
+@vectorised
+def _halve(frame: Samples, taps: NDArray[np.float32], odd: Samples, out: Samples) -> None:
+    """Low-pass a frame and drop every second sample; both go round the ends, as the transform does."""
+    reach = len(taps)
+    n = len(out)
+    inner = odd[reach : reach + n]
+    for m in range(n):
+        out[m] = np.float32(0.5) * frame[2 * m]
+        inner[m] = frame[2 * m + 1]
+    odd[:reach] = odd[n : n + reach]
+    odd[reach + n :] = odd[reach : 2 * reach]
+    for begin in range(0, n, 1024):
+        strip = out[begin : begin + 1024]
+        for t in range(reach):
+            tap = taps[t]
+            left, right = odd[begin + reach - t - 1 :], odd[begin + reach + t :]
+            for m in range(len(strip)):
+                strip[m] += tap * (left[m] + right[m])
+
+
+@compiled
+def _cut_lifted(
+    y: Samples,
+    starts: Starts,
+    window: Samples,
+    taps: NDArray[np.float32],
+    frames: NDArray[np.float32],
+    silent: NDArray[np.bool_],
+) -> None:
+    """Write lifted and windowed frames into rows, halved where there are taps."""
+    length = len(window)
+    halved = len(taps) > 0
+    n_fft = frames.shape[1] * (2 if halved else 1)
+    whole = np.zeros(n_fft, np.float32)
+    odd = np.empty(frames.shape[1] + 2 * len(taps), np.float32)
+    for i in range(len(starts)):
+        frame = y[starts[i] : starts[i] + length]
+        low, high = _range(frame)
+        silent[i] = low == high
+        if halved:
+            _lift(frame, low, window, whole)
+            _halve(whole, taps, odd, frames[i])
+        else:
+            _lift(frame, low, window, frames[i])
+
+
+@lru_cache(maxsize=1)
+def _tonal_basis() -> NDArray[np.float64]:
+    """Give the (12, 6) projection of pitch classes on the circles of fifths, minor thirds and major thirds."""
+    n = np.arange(12)
+    circles = ((7 * np.pi / 6, 1.0), (3 * np.pi / 2, 1.0), (2 * np.pi / 3, 0.5))
+    return np.array([radius * turn(angle * n) for angle, radius in circles for turn in (np.sin, np.cos)]).T
+
+
+def frame_chromas(y: Samples, starts: Starts, length: int, sr: int) -> NDArray[np.float64]:
+    """Compute the chroma of long frames.
+
+    Above 32 kHz every windowed frame is low-passed and every second sample dropped: chroma ends at 6400 Hz, and half
+    the samples give the same bins at half the cost.
+
+    Parameters
+    ----------
+    y : np.ndarray, shape (n_samples,), float32
+    starts : np.ndarray, shape (n_frames,), int64
+    length, sr : int
+
+    Returns
+    -------
+    np.ndarray, shape (n_frames, 12), float64
+    """
+    n_fft = power_of_two(length)
+    layout = semitones(length, n_fft, sr)
+    taps, n_frame = (_half_band_taps(), n_fft // 2) if sr > 32_000 else (np.empty(0, np.float32), n_fft)
+    chromas = np.empty((len(starts), 12))
+    silent = np.empty(len(starts), np.bool_)
+    frames = np.zeros((_BATCH, n_frame), np.float32)
+    for first in range(0, len(starts), _BATCH):
+        rows = slice(first, min(first + _BATCH, len(starts)))
+        batch = frames[: rows.stop - first]
+        _cut_lifted(y, starts[rows], hamming(length), taps, batch, silent[rows])
+        spectrum = fft.rfft(batch, axis=1)
+        _chroma_of_frames(
+            spectrum, layout.first, layout.end, layout.edges, layout.weights, layout.classes, chromas[rows]
+        )
+    chromas[silent] = 0
+    return chromas
+
+
+def harmonic_change(y: Samples, sr: int) -> tuple[NDArray[np.float64], float]:
+    """Measure how far the tonal centroid moves from frame to frame.
+
+    Parameters
+    ----------
+    y : np.ndarray, shape (n_samples,), float32
+    sr : int
+
+    Returns
+    -------
+    curve : np.ndarray, shape (n_changes,), float64
+        Distances of successive centroids (frames of .743 s, a tenth apart).
+    spacing : float
+        Seconds between the first two of them.
+    """
+    length, hop = int(0.743 * sr), 0.1 * (0.743 * sr)
+    pieces = [begin + frame_starts(end - begin, length, hop) for begin, end in blocks(len(y), length, hop, overlap=1)]
+    centroids = frame_chromas(y, np.concatenate(pieces), length, sr) @ _tonal_basis()
+    steps = np.sqrt((np.diff(centroids, axis=0) ** 2).sum(axis=1))
+    # Where one block ends and the next begins there is no step.
+    seams = np.cumsum([len(piece) for piece in pieces])[:-1] - 1
+    curve = np.delete(steps, seams)
+    where = np.concatenate([piece[1:] for piece in pieces])
+    return curve, (where[1] - where[0]) / sr
