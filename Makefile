@@ -6,7 +6,7 @@ BIN     = $(VENV)/bin
 PIP     = $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-compile
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test test-quick test-faults lint format typecheck check clean lock
+.PHONY: help run setup setup-dev test test-quick test-faults test-endurance bench-stream lint format typecheck check clean lock
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -34,13 +34,27 @@ run: setup ## Play music through the worker and watch (EVENTS=100, AUDIO=folder,
 	@$(BIN)/python -m deploy.demo $(if $(EVENTS),--plays "$(EVENTS)") $(if $(AUDIO),--audio "$(AUDIO)") $(if $(KAFKA),--kafka "$(KAFKA)")
 
 test: setup-dev ## Run every test but the long faults; those that need real Kafka skip with a reason where there is none
-	@$(BIN)/python -m pytest -m "not fault"
+	@$(BIN)/python -m pytest -m "not fault and not nightly"
 
 test-quick: setup-dev ## Run the tests that take seconds
 	@$(BIN)/python -m pytest -m "not slow and not kafka"
 
 test-faults: setup-dev ## Break workers, brokers and networks on real Kafka and print the table of faults and ledger lines
 	@$(BIN)/python -m pytest -m fault tests/integration
+
+# MINUTES: how long, 30 by default.
+test-endurance: setup-dev ## Half an hour of mixed load on real Kafka: memory, descriptors, threads stay flat (MINUTES=30)
+	@EMOTION_TEST_MINUTES=$(MINUTES) $(BIN)/python -m pytest -m nightly tests/integration
+
+# Quix Streams pins an older confluent-kafka than ours: it gets an environment of its own.
+$(VENV)-peers/.stamp: tests/bench/peers.lock
+	@test -x $(VENV)-peers/bin/python || $(PYTHON) -m venv $(VENV)-peers
+	@$(VENV)-peers/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes --only-binary :all: -r $<
+	@touch $@
+
+# ARGS: see python -m tests.bench.bench_stream --help.
+bench-stream: setup-dev $(VENV)-peers/.stamp ## Time the stream beside its peers on real Kafka (ARGS="--only known")
+	@$(BIN)/python -m tests.bench.bench_stream --peers-python $(VENV)-peers/bin/python $(ARGS)
 
 lint: setup-dev ## Check style
 	@$(BIN)/ruff check .
@@ -60,4 +74,4 @@ lock: ## Resolve the lock files anew (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --constraint requirements.lock --output-file requirements-dev.lock
 
 clean: ## Remove the environment and every cache
-	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-peers .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

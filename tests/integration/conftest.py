@@ -10,18 +10,18 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from consumer.topics import TOPICS
+from tests.integration.administration import CONTRACT, admin, create_topics, delete_topics
 from tests.integration.auditor import Auditor
 from tests.integration.certificates import Authority
 from tests.integration.jars import JarsUnavailableError, kafka_classpath
-from tests.integration.kafka import Cluster, admin, create_topics, delete_topics
+from tests.integration.kafka import Cluster
 from tests.integration.ledger import Verdict
 from tests.integration.traffic import Platform
 from tests.integration.worker import WorkerProcess
 
-CONTRACT = {topic.name for topic in TOPICS}
 WorkerFactory = Callable[..., WorkerProcess]
 ClusterFactory = Callable[..., Cluster]
+Record = Callable[..., None]
 ledger_lines: list[tuple[str, str]] = []
 
 
@@ -97,7 +97,7 @@ def new_worker(tmp_path: Path) -> Iterator[WorkerFactory]:
 
 
 @pytest.fixture
-def record(request: pytest.FixtureRequest) -> Callable[[Verdict, str], None]:
+def record(request: pytest.FixtureRequest) -> Record:
     """Put a fault's ledger line into the table at the end of the run."""
 
     def enter(verdict: Verdict, note: str = "") -> None:

@@ -12,16 +12,14 @@ import subprocess
 import time
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
 
-from consumer.topics import TOPICS
+from tests.integration.administration import admin
 from tests.integration.certificates import Authority, Identity
 from tests.integration.jars import kafka_classpath
 from tests.integration.processes import die_with_parent, free_port
@@ -226,81 +224,10 @@ class Cluster:
         (broker.directory / "server.properties").write_text(lines)
 
 
-def admin(bootstrap: str) -> AdminClient:
-    """Give an admin client that keeps quiet about brokers the tests take down on purpose."""
-    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
-
-
-def create_topics(bootstrap: str, *, partitions: int = 4, replication: int = 1, prefix: str = "") -> None:
-    """Create every topic of the contract and wait until each partition has a leader."""
-    client = admin(bootstrap)
-    wanted = [
-        NewTopic(
-            prefix + topic.name, partitions, replication,
-            config={"cleanup.policy": topic.cleanup, "max.message.bytes": str(2**21)},
-        )
-        for topic in TOPICS
-    ]  # fmt: skip
-    for created in client.create_topics(wanted).values():
-        created.result(timeout=30)
-    _await_leaders(client, [topic.topic for topic in wanted])
-
-
-def delete_topics(bootstrap: str, names: Iterable[str]) -> None:
-    """Delete topics and wait until the broker has forgotten them."""
-    client = admin(bootstrap)
-    wanted = set(names)
-    for deleted in client.delete_topics(list(wanted)).values():
-        deleted.result(timeout=30)
-    deadline = time.monotonic() + 30
-    while wanted & set(client.list_topics(timeout=10).topics):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"topics still there after 30 s: {wanted}")
-
-
-def lag(bootstrap: str, group: str) -> int:
-    """Sum what a consumer group has not yet acknowledged over the partitions it has committed, in messages."""
-    client = admin(bootstrap)
-    request = [ConsumerGroupTopicPartitions(group)]
-    committed = client.list_consumer_group_offsets(request)[group].result(timeout=30).topic_partitions
-    probe = Consumer({"bootstrap.servers": bootstrap, "group.id": f"{group}-lag", "log_level": 0})
-    try:
-        total = 0
-        for place in committed or []:
-            _, end = probe.get_watermark_offsets(TopicPartition(place.topic, place.partition), timeout=10)
-            total += max(0, end - place.offset)
-        return total
-    finally:
-        probe.close()
-
-
-def committed_offsets(bootstrap: str, group: str, topic: str) -> dict[int, int]:
-    """Give a group's committed offset per partition of ``topic``."""
-    request = [ConsumerGroupTopicPartitions(group)]
-    places = admin(bootstrap).list_consumer_group_offsets(request)[group].result(timeout=30).topic_partitions
-    return {place.partition: place.offset for place in places or [] if place.topic == topic}
-
-
-def partition_leader(bootstrap: str, topic: str, partition: int) -> int:
-    """Give the node id of a partition's leader."""
-    leader: int = admin(bootstrap).list_topics(topic, timeout=10).topics[topic].partitions[partition].leader
-    return leader
-
-
 def _view(bootstrap: str) -> tuple[set[int], bool]:
     metadata = admin(bootstrap).list_topics(timeout=1)
     led = all(p.leader >= 0 for topic in metadata.topics.values() for p in topic.partitions.values())
     return set(metadata.brokers), led
-
-
-def _await_leaders(client: AdminClient, names: list[str]) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        known = client.list_topics(timeout=10).topics
-        with suppress(KeyError):
-            if all(p.leader >= 0 for name in names for p in known[name].partitions.values()):
-                return
-    raise TimeoutError(f"no leader for every partition of {names}")
 
 
 def _java(main_class: str, *arguments: str) -> list[str]:

@@ -6,10 +6,11 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from tests.integration.administration import admin, partition_leader
 from tests.integration.auditor import Auditor
 from tests.integration.certificates import Authority
 from tests.integration.conftest import ClusterFactory
-from tests.integration.kafka import PASSWORD, USER, admin, partition_leader
+from tests.integration.kafka import PASSWORD, USER
 from tests.integration.processes import is_alive, port_is_free
 from tests.integration.traffic import Platform
 

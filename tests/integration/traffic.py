@@ -3,12 +3,14 @@
 import itertools
 import json
 import random
+import threading
+import time
 import wave
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 import numpy as np
 from confluent_kafka import KafkaError, Message, Producer
@@ -25,17 +27,17 @@ def write_track(path: Path, seed: int, *, seconds: float = 6.0) -> Path:
     Short, because the tests ask what the stream does with an analysis, not what the analysis says.
     """
     rng = np.random.default_rng(seed)
-    time = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    moments = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
     root = 110.0 * 2 ** (rng.integers(12) / 12)
     third = rng.choice([3, 4])
-    y = np.zeros(time.size)
+    y = np.zeros(moments.size)
     for start, step in zip(np.linspace(0, seconds, 4)[:-1], (0, 5, 7), strict=True):
-        span = (time >= start) & (time < start + seconds / 3)
+        span = (moments >= start) & (moments < start + seconds / 3)
         for semitone, harmonic in itertools.product((step, step + third, step + 7), (1, 2, 3)):
-            y[span] += np.sin(2 * np.pi * root * 2 ** (semitone / 12) * harmonic * time[span]) / harmonic
+            y[span] += np.sin(2 * np.pi * root * 2 ** (semitone / 12) * harmonic * moments[span]) / harmonic
     beat = 60.0 / rng.uniform(70, 150)
-    y *= 0.4 + np.exp(-8 * (time % beat))
-    y += 0.5 * np.exp(-60 * (time % beat)) * rng.standard_normal(time.size)
+    y *= 0.4 + np.exp(-8 * (moments % beat))
+    y += 0.5 * np.exp(-60 * (moments % beat)) * rng.standard_normal(moments.size)
     samples = (y / np.abs(y).max() * 0.8 * 32767).astype("<i2")
     path.parent.mkdir(parents=True, exist_ok=True)
     with wave.open(str(path), "wb") as file:
@@ -179,6 +181,74 @@ class Platform:
             except BufferError:
                 self._producer.poll(0.1)
         self._producer.poll(0)
+
+
+class Load:
+    """A steady stream from a thread of its own, as a context manager; every event is in Kafka when it ends.
+
+    Parameters
+    ----------
+    platform : Platform
+        Produces and keeps the book; not to be used otherwise meanwhile.
+    tracks : sequence of str
+        Tracks played at random.
+    per_second : float
+        Events a second.
+    new_share, poison_share : float
+        Share of the events that play a track never heard before (the audio of one of ``tracks`` under a new id), and
+        share that is poison.
+    limit : int, optional
+        Ends by itself after so many events.
+    """
+
+    def __init__(
+        self,
+        platform: Platform,
+        tracks: Sequence[str],
+        *,
+        per_second: float,
+        new_share: float = 0.0,
+        poison_share: float = 0.0,
+        limit: int = 10**9,
+    ) -> None:
+        self.platform, self.tracks, self.per_second = platform, tracks, per_second
+        self.new_share, self.poison_share, self.limit = new_share, poison_share, limit
+        self.sent = 0
+        self._rng = random.Random(1)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="load", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self.finish()
+
+    def finish(self, timeout_seconds: float = 600.0) -> None:
+        """Wait until the limit is reached (or the load is stopped) and Kafka has every event."""
+        self._thread.join(timeout_seconds)
+        self.platform.flush()
+
+    def _run(self) -> None:
+        begun = time.monotonic()
+        while self.sent < self.limit and not self._stop.wait(0.02):
+            due = min(self.limit, int((time.monotonic() - begun) * self.per_second))
+            for _ in range(self.sent, due):
+                self._send()
+            self.sent = max(self.sent, due)
+
+    def _send(self) -> None:
+        drawn = self._rng.random()
+        track = self._rng.choice(self.tracks)
+        if drawn < self.new_share:
+            uri = f"file://{self.platform.folder / track}.wav"
+            self.platform.play(f"fresh-{self._rng.randrange(10**12)}", audio_uri=uri)
+        elif drawn < self.new_share + self.poison_share:
+            self.platform.mix(self.tracks, 1, poison_share=1.0)
+        else:
+            self.platform.play(track)
 
 
 def tracks(platform: Platform, count: int, *, first: int = 0) -> list[str]:

@@ -1,0 +1,54 @@
+"""A bare confluent-kafka loop with the worker's guarantee: produce a batch, wait for all of it, commit."""
+
+import sys
+
+from confluent_kafka import Consumer, KafkaError, Message, Producer
+
+from tests.bench.peer_work import answer, load_table
+
+
+def main(bootstrap: str, group: str) -> None:
+    """Answer plays until killed."""
+    table = load_table(bootstrap)
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": group,
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+        }
+    )
+    failures: list[KafkaError] = []
+
+    def delivered(error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            failures.append(error)
+
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "acks": "all",
+            "enable.idempotence": True,
+            "partitioner": "murmur2_random",
+            "delivery.report.only.error": True,
+            "queue.buffering.max.messages": 1_000_000,
+            "on_delivery": delivered,
+        }
+    )
+    consumer.subscribe(["track-events"])
+    while True:
+        batch = consumer.consume(2000, 0.05)
+        for message in batch:
+            if message.error() is not None:
+                raise SystemExit(str(message.error()))
+            key, value, headers = answer(message.value() or b"", table)
+            producer.produce("emotion-events", value, key, headers=headers)
+        if batch:
+            producer.flush()
+            if failures:
+                raise SystemExit(str(failures[0]))
+            consumer.commit(asynchronous=False)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,117 @@
+"""Topics, offsets and leaders, asked of a broker by the admin client."""
+
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, though its module names no __all__
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from consumer.topics import TOPICS
+
+CONTRACT = frozenset(topic.name for topic in TOPICS)
+
+
+def admin(bootstrap: str) -> AdminClient:
+    """Give an admin client that keeps quiet about brokers the tests take down on purpose."""
+    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+
+
+def create_topics(bootstrap: str, *, partitions: int = 4, replication: int = 1, only: Iterable[str] = CONTRACT) -> None:
+    """Create the topics of the contract and wait until each partition has a leader."""
+    client = admin(bootstrap)
+    names = set(only)
+    wanted = [
+        NewTopic(
+            topic.name, partitions, replication,
+            config={"cleanup.policy": topic.cleanup, "max.message.bytes": str(2**21)},
+        )
+        for topic in TOPICS
+        if topic.name in names
+    ]  # fmt: skip
+    for created in client.create_topics(wanted).values():
+        created.result(timeout=30)
+    _await_leaders(client, [topic.topic for topic in wanted])
+
+
+def delete_topics(bootstrap: str, names: Iterable[str]) -> None:
+    """Delete topics and wait until the broker has forgotten them."""
+    client = admin(bootstrap)
+    wanted = set(names)
+    if not wanted:
+        return
+    for deleted in client.delete_topics(list(wanted)).values():
+        deleted.result(timeout=30)
+    deadline = time.monotonic() + 30
+    while wanted & set(client.list_topics(timeout=10).topics):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"topics still there after 30 s: {wanted}")
+
+
+def lag(bootstrap: str, *, app_id: str = "emotion-stream") -> int:
+    """Sum what the service's consumer groups have not yet acknowledged, in messages.
+
+    Partitions a group has never committed do not count: the known lane reads ``track-emotions`` without committing.
+    """
+    client = admin(bootstrap)
+    groups = [group.group_id for group in client.list_consumer_groups().result(timeout=30).valid or []]
+    probe = Consumer({"bootstrap.servers": bootstrap, "group.id": "lag", "log_level": 0})
+    try:
+        total = 0
+        for group in groups:
+            if not group.startswith(app_id):
+                continue
+            request = [ConsumerGroupTopicPartitions(group)]
+            committed = client.list_consumer_group_offsets(request)[group].result(timeout=30).topic_partitions
+            for place in committed or []:
+                _, end = probe.get_watermark_offsets(TopicPartition(place.topic, place.partition), timeout=10)
+                total += max(0, end - place.offset)
+        return total
+    finally:
+        probe.close()
+
+
+def await_no_lag(bootstrap: str, timeout_seconds: float = 30.0) -> None:
+    """Wait until the service has acknowledged everything, and fail if it does not in time."""
+    deadline = time.monotonic() + timeout_seconds
+    while left := lag(bootstrap):
+        assert time.monotonic() < deadline, f"lag of {left} after {timeout_seconds:.0f} s"
+        time.sleep(0.2)
+
+
+def committed_offsets(bootstrap: str, group: str, topic: str) -> dict[int, int]:
+    """Give a group's committed offset per partition of ``topic``."""
+    request = [ConsumerGroupTopicPartitions(group)]
+    places = admin(bootstrap).list_consumer_group_offsets(request)[group].result(timeout=30).topic_partitions
+    return {place.partition: place.offset for place in places or [] if place.topic == topic}
+
+
+def partition_leader(bootstrap: str, topic: str, partition: int) -> int:
+    """Give the node id of a partition's leader."""
+    leader: int = admin(bootstrap).list_topics(topic, timeout=10).topics[topic].partitions[partition].leader
+    return leader
+
+
+def set_topic_config(bootstrap: str, topic: str, name: str, value: str) -> None:
+    """Set one setting of a topic."""
+    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    for done in admin(bootstrap).incremental_alter_configs([resource]).values():
+        done.result(timeout=30)
+
+
+def _await_leaders(client: AdminClient, names: list[str]) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        known = client.list_topics(timeout=10).topics
+        with suppress(KeyError):
+            if all(p.leader >= 0 for name in names for p in known[name].partitions.values()):
+                return
+    raise TimeoutError(f"no leader for every partition of {names}")
