@@ -316,15 +316,20 @@ def _checked_track(path: str | os.PathLike[str], limits: AudioLimits) -> Iterato
             yield track
 
 
-def _open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+@contextmanager
+def _open_regular(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a path once; what is checked is then what is decoded, whatever happens to the path meanwhile."""
-    # Without O_NONBLOCK, opening a FIFO waits for its writer for ever.
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    mode = os.fstat(fd).st_mode
+    _check_regular(os.stat(path).st_mode)
+    # Without O_NONBLOCK, opening a FIFO put there meanwhile would wait for its writer for ever.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with open(descriptor, "rb", buffering=0) as file:
+        _check_regular(os.fstat(descriptor).st_mode)
+        yield file
+
+
+def _check_regular(mode: int) -> None:
     if not stat.S_ISREG(mode):
-        os.close(fd)
         raise AudioDecodeError(f"expected a regular file, got {_FILE_KINDS.get(stat.S_IFMT(mode), 'something else')}")
-    return open(fd, "rb", buffering=0)
 
 
 _FILE_KINDS: Final = {
@@ -332,4 +337,5 @@ _FILE_KINDS: Final = {
     stat.S_IFDIR: "a directory",
     stat.S_IFCHR: "a character device",
     stat.S_IFBLK: "a block device",
+    stat.S_IFSOCK: "a socket",
 }

@@ -167,5 +167,5 @@ def _as_decode_error() -> Iterator[None]:
     """Turn libsndfile's error into the ear's own error."""
     try:
         yield
-    except soundfile.SoundFileError as error:
-        raise AudioDecodeError(f"cannot decode: {error}") from error
+    except soundfile.LibsndfileError as error:
+        raise AudioDecodeError(f"libsndfile: {error.error_string}") from error

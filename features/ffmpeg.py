@@ -143,4 +143,4 @@ def _as_decode_error() -> Iterator[None]:
     try:
         yield
     except av.FFmpegError as error:
-        raise AudioDecodeError(f"cannot decode: {error}") from error
+        raise AudioDecodeError(f"FFmpeg: {error.strerror}") from error
