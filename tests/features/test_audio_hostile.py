@@ -9,9 +9,9 @@ import pytest
 from tests.features.hostile import Hostile, encode_pieces, hostile_files
 from tests.features.sandbox import Outcome, Sandbox
 
-# Python with numpy and the decoders takes 110 MB, the features another 150; the windows here are 6 s long.
-DECODING_BYTES = 250_000_000
-EXTRACTING_BYTES = 500_000_000
+# Beyond a process that has imported everything but FFmpeg; read whole, the longest file would cost 345 MB.
+DECODING_BYTES = 100_000_000
+EXTRACTING_BYTES = 300_000_000
 
 
 def hear_all(folder: Path, *, extract: bool) -> dict[Hostile, Outcome]:
@@ -37,22 +37,24 @@ def misjudged(outcomes: dict[Hostile, Outcome]) -> dict[str, Outcome]:
     }
 
 
-def peak_bytes(outcomes: dict[Hostile, Outcome]) -> int:
-    return max(outcome.peak_bytes for outcome in outcomes.values())
+def growth_bytes(outcomes: dict[Hostile, Outcome]) -> int:
+    """Give how much memory the files cost; the first one is empty."""
+    peaks = [outcome.peak_bytes for outcome in outcomes.values() if outcome.reason != "killed"]
+    return max(peaks) - peaks[0]
 
 
 def test_load_window_hostile_files_end_as_they_should(tmp_path: Path) -> None:
     outcomes = hear_all(tmp_path, extract=False)
     assert len(outcomes) > 100
     assert not misjudged(outcomes)
-    assert peak_bytes(outcomes) < DECODING_BYTES
+    assert growth_bytes(outcomes) < DECODING_BYTES
 
 
 @pytest.mark.slow
 def test_extract_what_is_heard_of_hostile_files_is_finite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outcomes = hear_all(tmp_path, extract=True)
     assert not misjudged(outcomes)
-    assert peak_bytes(outcomes) < EXTRACTING_BYTES
+    assert growth_bytes(outcomes) < EXTRACTING_BYTES
     counts = Counter(outcome.reason for outcome in outcomes.values())
     with capsys.disabled():
         print(f"\n{len(outcomes)} hostile files: " + ", ".join(f"{n} {reason}" for reason, n in counts.most_common()))
