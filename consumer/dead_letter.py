@@ -26,6 +26,8 @@ ADDED_HEADERS: Final = (REASON, MESSAGE, SOURCE_TOPIC, SOURCE_PARTITION, SOURCE_
 MAX_MESSAGE_CHARACTERS: Final = 500
 
 Headers = list[tuple[str, bytes | None]]
+# As confluent-kafka, aiokafka and Faust give them.
+ReceivedHeaders = Mapping[str, str | bytes | None] | Iterable[tuple[str, str | bytes | None]] | None
 
 
 class DeadLetter(Struct, frozen=True, kw_only=True):
@@ -51,7 +53,7 @@ def build_dead_letter(
     offset: int,
     key: bytes | None,
     value: bytes | None,
-    headers: Mapping[str, bytes] | Iterable[tuple[str, bytes | None]] | None,
+    headers: ReceivedHeaders,
     reason: Reason,
     message: str,
     attempts: int,
@@ -118,7 +120,7 @@ def source_headers(topic: str, partition: int, offset: int) -> Headers:
     ]
 
 
-def header_list(headers: Mapping[str, bytes] | Iterable[tuple[str, bytes | None]] | None) -> Headers:
+def header_list(headers: ReceivedHeaders) -> Headers:
     """Give headers as pairs, whichever client they come from.
 
     Parameters
@@ -133,7 +135,8 @@ def header_list(headers: Mapping[str, bytes] | Iterable[tuple[str, bytes | None]
     """
     if headers is None:
         return []
-    return list(headers.items() if isinstance(headers, Mapping) else headers)
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    return [(name, value.encode() if isinstance(value, str) else value) for name, value in pairs]
 
 
 def original_headers(headers: Headers) -> Headers:
