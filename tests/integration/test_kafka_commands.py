@@ -12,7 +12,7 @@ from consumer.commands import dead_letters, topics
 from consumer.dead_letter import build_dead_letter
 from consumer.errors import Reason
 from consumer.topics import DEAD_LETTERS, TOPICS
-from tests.integration.kafka import admin, delete_topics
+from tests.integration.administration import admin, delete_topics
 
 pytestmark = pytest.mark.kafka
 
