@@ -51,7 +51,7 @@ def main(plays: int, audio: Path, kafka: str | None) -> None:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="emotion-stream-")))
             listeners = (
-                Listener("Anna", f"{run_id}-anna", "relax", skips=False),
+                Listener("Anna", f"{run_id}-anna", "sad", skips=False),
                 Listener("Bora", f"{run_id}-bora", "happy", skips=True),
             )
             # The last track by name is kept back: it is heard for the first time when somebody plays it.
