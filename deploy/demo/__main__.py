@@ -18,7 +18,7 @@ from rich.console import Console
 from consumer.errors import EmotionServiceError
 from deploy.demo.run import EMBEDDED_PARTITIONS, run
 from deploy.demo.scenario import Scenario
-from deploy.demo.streaming_platform import Listener
+from deploy.demo.streaming_platform import two_listeners
 from deploy.demo.tracks import break_track, find_tracks
 from deploy.demo.worker_process import WorkerError
 from deploy.embedded_broker import embedded_broker
@@ -50,16 +50,12 @@ def main(plays: int, audio: Path, kafka: str | None) -> None:
     try:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="emotion-stream-")))
-            listeners = (
-                Listener("Anna", f"{run_id}-anna", "sad", skips=False),
-                Listener("Bora", f"{run_id}-bora", "happy", skips=True),
-            )
             # The last track by name is kept back: it is heard for the first time when somebody plays it.
             scenario = Scenario(
                 uploads=tracks[:-1] or tracks,
                 unheard=tracks[-1] if len(tracks) > 1 else None,
                 broken=break_track(tracks[0], folder, run_id),
-                listeners=listeners,
+                listeners=two_listeners(run_id),
                 play_count=plays,
             )
             bootstrap = kafka or stack.enter_context(embedded_broker(EMBEDDED_PARTITIONS))

@@ -82,7 +82,7 @@ def run(
     service = PlaylistService(settings, f"playlist-{uuid.uuid4().hex[:8]}", Sessions(), view.change)
     with (
         closing(Observer(settings, ledger, view.outcome)) as observer,
-        closing(StreamingPlatform(settings, ledger)) as platform,
+        closing(StreamingPlatform(settings, ledger.expect)) as platform,
     ):
         view.note(f"{'embedded broker' if is_embedded else 'Kafka'} at {bootstrap}; starting the worker ...")
         worker = WorkerProcess(worker_command, environment, settings.metrics_port, log)

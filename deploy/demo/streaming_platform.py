@@ -1,17 +1,19 @@
 """The part of the streaming platform: uploads, plays, and what goes wrong on a platform.
 
-``python -m deploy.demo.streaming_platform --audio FOLDER`` plays a folder for ever, at random, as compose does; where
-Kafka is, the worker's ``EMOTION_*`` settings say.
+``python -m deploy.demo.streaming_platform --audio FOLDER`` plays a folder at random until it is stopped, as compose
+does; where Kafka is, the worker's ``EMOTION_*`` settings say.
 """
 
 import os
 import random
-import time
+import signal
+import threading
 import uuid
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 import click
 import msgspec
@@ -49,34 +51,28 @@ class Listener:
     skips: bool
 
 
-class Book(Protocol):
-    """Where events are entered before they are sent."""
-
-    def expect(self, sent: Sent) -> None:
-        """Enter an event that will be sent."""
-
-
-class Forgetful:
-    """A book for those who need no account."""
-
-    def expect(self, sent: Sent) -> None:
-        """Forget the event at once."""
+def two_listeners(run_id: str) -> tuple[Listener, Listener]:
+    """Give the demo's listeners: one follows the queue, the other not always."""
+    return (
+        Listener("Anna", f"{run_id}-anna", "sad", skips=False),
+        Listener("Bora", f"{run_id}-bora", "happy", skips=True),
+    )
 
 
 class StreamingPlatform:
-    """Produce track events, each entered in the ledger first.
+    """Produce track events.
 
     Parameters
     ----------
     settings : Settings
         Where Kafka is.
-    ledger : Book
-        What to enter them in.
+    on_send : callable, optional
+        Called with each message before it is produced.
     """
 
-    def __init__(self, settings: Settings, ledger: Book) -> None:
+    def __init__(self, settings: Settings, on_send: Callable[[Sent], None] = lambda sent: None) -> None:
         self._producer = Producer(producer_config(settings))
-        self._ledger = ledger
+        self._on_send = on_send
 
     def upload(self, track: Track, kind: Kind = "upload") -> None:
         """Announce a new track."""
@@ -90,7 +86,9 @@ class StreamingPlatform:
         """Send an event that breaks off in the middle, as a producer's bug would."""
         event = self._event(track, "track_played")
         value = _encode(event)[:-20]
-        self._enter(Sent(event.event_id, "malformed", "(malformed event)", value, event.occurred_at.timestamp()), track)
+        self._produce(
+            Sent(event.event_id, "malformed", "(malformed event)", value, event.occurred_at.timestamp()), track
+        )
 
     def close(self) -> None:
         """Part from Kafka."""
@@ -122,10 +120,10 @@ class StreamingPlatform:
 
     def _send(self, event: TrackEvent, kind: Kind, track: Track, listener: str = "") -> None:
         sent_at = event.occurred_at.timestamp()
-        self._enter(Sent(event.event_id, kind, track.title, _encode(event), sent_at, listener), track)
+        self._produce(Sent(event.event_id, kind, track.title, _encode(event), sent_at, listener), track)
 
-    def _enter(self, sent: Sent, track: Track) -> None:
-        self._ledger.expect(sent)
+    def _produce(self, sent: Sent, track: Track) -> None:
+        self._on_send(sent)
         while True:
             try:
                 self._producer.produce(TRACK_EVENTS.name, key=track.track_id, value=sent.value)
@@ -139,22 +137,19 @@ class StreamingPlatform:
 @click.option("--audio", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path), help="Music.")
 @click.option("--every", default=2.0, show_default=True, type=click.FloatRange(0.01), help="Seconds between plays.")
 def main(audio: Path, every: float) -> None:
-    """Upload every track of a folder, then play one at random, for ever."""
+    """Upload every track of a folder, then play one at random, until SIGINT or SIGTERM."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
     # The same ids at every start: a track that is known stays known.
     tracks = find_tracks(audio, "compose")
     if not tracks:
         raise click.UsageError(f"expected audio files in {audio}, found none")
-    listeners = [
-        Listener("Anna", "compose-anna", "relax", skips=False),
-        Listener("Bora", "compose-bora", "happy", True),
-    ]
-    platform = StreamingPlatform(Settings.from_environment(os.environ), Forgetful())
-    for track in tracks:
-        platform.upload(track)
-    while True:
-        platform.play(random.choice(tracks), random.choice(listeners))  # noqa: S311  (not cryptography)
-        platform.flush()
-        time.sleep(every)
+    with closing(StreamingPlatform(Settings.from_environment(os.environ))) as platform:
+        for track in tracks:
+            platform.upload(track)
+        while not stop.wait(every):
+            platform.play(random.choice(tracks), random.choice(two_listeners("compose")))  # noqa: S311  # not cryptography
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from deploy.demo import run as run_module
 from deploy.demo import scenario as scenario_module
 from deploy.demo.run import run
 from deploy.demo.scenario import Scenario
-from deploy.demo.streaming_platform import Listener
+from deploy.demo.streaming_platform import two_listeners
 from deploy.demo.tracks import break_track, find_tracks
 from deploy.demo.worker_process import WorkerError
 from deploy.embedded_broker import embedded_broker
@@ -40,10 +40,7 @@ class Play:
             uploads=tracks[:-1],
             unheard=tracks[-1],
             broken=break_track(tracks[0], self.folder, "test"),
-            listeners=(
-                Listener("Anna", "test-anna", "relax", skips=False),
-                Listener("Bora", "test-bora", "happy", skips=True),
-            ),
+            listeners=two_listeners("test"),
             play_count=12,
         )
         command = (sys.executable, "-m", "tests.deploy.demo.fake_worker")
