@@ -5,6 +5,7 @@ know are ignored, so that producers may add some. The JSON Schemas in ``consumer
 languages, and a contract test holds the two together.
 """
 
+import hashlib
 import uuid
 from datetime import datetime
 from typing import Annotated, Final, Literal
@@ -30,6 +31,7 @@ Timestamp = Annotated[datetime, Meta(tz=True)]
 
 # Namespace of every event id this service derives: uuid5(NAMESPACE_URL, "https://github.com/emotion-stream").
 EVENT_NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/emotion-stream")
+_NAMESPACE_BYTES: Final = EVENT_NAMESPACE.bytes
 
 
 def _one() -> Literal[1]:
@@ -156,7 +158,11 @@ def emotion_event_id(source_event_id: str, model_version: str, feature_version: 
     str
         A UUID in canonical form.
     """
-    return str(uuid.uuid5(EVENT_NAMESPACE, f"{source_event_id}\n{model_version}\n{feature_version}"))
+    name = f"{source_event_id}\n{model_version}\n{feature_version}"
+    # What uuid.uuid5 does, without building a UUID object: a third of its time, and it is paid for every play.
+    digest = hashlib.sha1(_NAMESPACE_BYTES + name.encode(), usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(digest[16], 16) & 3]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
 
 _track_event_decoder: Final = msgspec.json.Decoder(TrackEvent)

@@ -1,11 +1,12 @@
 """The wire contract: what decodes, what is refused, and why."""
 
 import json
+import uuid
 
 import pytest
 
 from consumer.errors import InvalidEventError, Reason
-from consumer.events import decode_track_event, emotion_event_id
+from consumer.events import EVENT_NAMESPACE, decode_track_event, emotion_event_id
 
 EVENT = {
     "schema_version": 1,
@@ -60,3 +61,8 @@ def test_decode_bad_value_raises_with_reason(value: bytes | None, reason: Reason
 def test_emotion_event_id_is_deterministic_and_version_bound() -> None:
     assert emotion_event_id("e", "m1", "f1") == emotion_event_id("e", "m1", "f1")
     assert emotion_event_id("e", "m1", "f1") != emotion_event_id("e", "m2", "f1")
+
+
+@pytest.mark.parametrize("source", ["e-1", "", "é\n", "x" * 300])
+def test_emotion_event_id_equals_uuid5(source: str) -> None:
+    assert emotion_event_id(source, "m", "f") == str(uuid.uuid5(EVENT_NAMESPACE, f"{source}\nm\nf"))
