@@ -4,13 +4,16 @@ Built from any consumed message, however broken. The original key, value and hea
 added after them, so that ``emotion-stream dead-letters replay`` can give the original back.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 from msgspec import Struct
 
-from consumer.errors import Reason
+from consumer.errors import FatalError, Reason
 from consumer.redaction import hide_url_secrets
 
 REASON: Final = "error.reason"
@@ -171,3 +174,48 @@ def clean_message(message: str) -> str:
     hidden = hide_url_secrets(message)
     line = "".join(character if character.isprintable() else " " for character in hidden)
     return line if len(line) <= MAX_MESSAGE_CHARACTERS else line[: MAX_MESSAGE_CHARACTERS - 1] + "…"
+
+
+class DeadLetterLimit:
+    """How many dead letters in a minute are still somebody else's fault.
+
+    Parameters
+    ----------
+    per_minute : int
+        More than this many stop the worker; 0 for never.
+    clock : callable, optional
+        Monotonic seconds.
+    """
+
+    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_minute = per_minute
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._window: deque[tuple[float, int]] = deque()
+
+    def add(self, count: int) -> None:
+        """Count dead letters that were delivered; called by both lanes.
+
+        Parameters
+        ----------
+        count : int
+            How many.
+
+        Raises
+        ------
+        FatalError
+            If there were too many within the last minute.
+        """
+        if not self._per_minute or not count:
+            return
+        with self._lock:
+            now = self._clock()
+            self._window.append((now, count))
+            while now - self._window[0][0] > 60.0:
+                self._window.popleft()
+            total = sum(number for _, number in self._window)
+        if total > self._per_minute:
+            raise FatalError(
+                f"{total} dead letters within a minute, EMOTION_DEAD_LETTER_LIMIT is {self._per_minute}: "
+                "stopping until somebody has looked"
+            )

@@ -60,6 +60,8 @@ class EmotionServiceError(Exception):
 
     retriable = False
     reason: Reason = Reason.INTERNAL
+    # The stage of an analysis that failed: fetch, decode, extract or predict.
+    stage: str | None = None
 
     def __init__(self, message: str, *, reason: Reason | None = None) -> None:
         super().__init__(message)
@@ -68,11 +70,13 @@ class EmotionServiceError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Raised in a pool process and pickled back: keyword-only arguments need this.
-        return (_rebuild, (type(self), str(self), self.reason))
+        return (_rebuild, (type(self), str(self), self.reason, self.stage))
 
 
-def _rebuild(cls: type[EmotionServiceError], message: str, reason: Reason) -> EmotionServiceError:
-    return cls(message, reason=reason)
+def _rebuild(cls: type[EmotionServiceError], message: str, reason: Reason, stage: str | None) -> EmotionServiceError:
+    error = cls(message, reason=reason)
+    error.stage = stage
+    return error
 
 
 class RetriableError(EmotionServiceError):

@@ -1,0 +1,139 @@
+"""Faust's Kafka consumer with the parts that lose or repeat events replaced: the one place where Faust is patched.
+
+- It commits past unfinished offsets, and takes a gap left by a transaction's marker or by compaction for an event
+  (faust-streaming #606, #312, #378). Here the new lane acknowledges in order, so what may be committed is simply what
+  follows the last acknowledged offset.
+- It notes a refused commit as done, and crashes on one that Kafka could not take just then. Here it is tried again.
+- When partitions are revoked it forgets what was acknowledged but not committed yet, so that it is processed twice
+  (#502). Here the lane is drained and the commit made first.
+- It reads uncommitted messages unless it produces in transactions itself.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, cast
+
+import aiokafka
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+logger = logging.getLogger(__name__)
+
+
+class PartitionListener(Protocol):
+    """Who must know when partitions move; called on the event loop."""
+
+    async def before_revoked(self, partitions: set[TP]) -> None:
+        """Finish what can be finished; the commit follows."""
+
+    async def after_assigned(self, partitions: set[TP]) -> None:
+        """Take note of what is ours now; called with every assignment, also an empty one."""
+
+
+class LaneTransport(driver.Transport):
+    """The aiokafka transport with the consumer below.
+
+    Parameters
+    ----------
+    *args
+        As the base class.
+    listener : PartitionListener
+        Told when partitions move.
+    """
+
+    def __init__(self, *args: Any, listener: PartitionListener, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.listener = listener
+
+
+class LaneConsumer(driver.Consumer):
+    """See the module's docstring."""
+
+    def _new_consumer_thread(self) -> "LaneConsumerThread":
+        return LaneConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Drain and commit before anything is forgotten."""
+        listener = cast(LaneTransport, self.transport).listener
+        await listener.before_revoked(revoked)
+        await self.commit_all()
+        await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Tell the listener when Faust is done."""
+        await super().on_partitions_assigned(assigned, generation_id)
+        await cast(LaneTransport, self.transport).listener.after_assigned(assigned)
+
+    async def commit_all(self) -> None:
+        """Commit everything acknowledged, even if another commit is under way already."""
+        if not await self.commit():
+            await self.commit()
+
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Commit what follows the last acknowledged offset of each partition.
+
+        Parameters
+        ----------
+        topics : object
+            Ignored: everything is committed.
+        start_new_transaction : bool
+            Ignored: there are none.
+
+        Returns
+        -------
+        bool
+            Whether there was something, and Kafka took it.
+        """
+        assigned = self.assignment()
+        offsets = {tp: max(acked) + 1 for tp, acked in self._acked.items() if acked and tp in assigned}
+        if not offsets:
+            return False
+        try:
+            await cast(LaneConsumerThread, self._thread).commit_offsets(offsets)
+        except (CommitFailedError, IllegalStateError) as error:
+            logger.warning("commit refused; the events will be read again", extra={"facts": {"error": str(error)}})
+            return False
+        except KafkaError as error:
+            if not error.retriable:
+                await self.crash(error)
+            logger.warning("commit failed, it is tried again", extra={"facts": {"error": str(error)}})
+            return False
+        for tp, offset in offsets.items():
+            self._committed_offset[tp] = offset
+            self._acked[tp] = [acked for acked in self._acked[tp] if acked >= offset]
+            self._acked_index[tp] = set(self._acked[tp])
+        return True
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Ignore gaps: see the module's docstring."""
+
+
+class LaneConsumerThread(driver.AIOKafkaConsumerThread):
+    """The thread that owns the aiokafka consumer."""
+
+    async def commit_offsets(self, offsets: dict[TP, int]) -> None:
+        """Commit; raises what aiokafka raises.
+
+        Parameters
+        ----------
+        offsets : dict of TP to int
+            Next offset to read of each partition.
+        """
+        commit: Callable[..., Awaitable[None]] = self._ensure_consumer().commit
+        await self.call_thread(
+            commit,
+            {TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(offset, "") for tp, offset in offsets.items()},
+        )
+
+    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        # Faust derives the isolation level from whether it produces in transactions. The known lane may.
+        was, self.consumer.in_transaction = self.consumer.in_transaction, True
+        try:
+            return super()._create_worker_consumer(transport)
+        finally:
+            self.consumer.in_transaction = was
+
+
+LaneTransport.Consumer = LaneConsumer

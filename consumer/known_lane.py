@@ -1,0 +1,450 @@
+"""The known lane: consume a batch, look its tracks up, produce, wait for Kafka, commit.
+
+A confluent-kafka loop in a thread of its own, an order of magnitude faster than a Faust agent. It reads
+``track-events`` and ``track-emotions`` in one group with the range assignor, so partition *p* of both is on the same
+worker: the record of every track whose plays come here. Plays of known tracks are answered at once; uploads and plays
+of tracks never judged are forwarded; what is no event becomes a dead letter.
+
+Nothing is committed before everything a batch led to is acknowledged. The rebalance callbacks run inside ``poll``,
+between batches, so a partition is never given up with a batch half done.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, cast
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from consumer.answers import Moment, build_answer
+from consumer.dead_letter import DeadLetterLimit, build_dead_letter
+from consumer.errors import BrokerError, ConfigurationError, EmotionServiceError, InvalidEventError, Reason
+from consumer.events import TrackEvent, decode_track_event
+from consumer.forwarding import forwarded_headers
+from consumer.health import Health
+from consumer.kafka_config import consumer_config
+from consumer.metrics import Metrics, observe_many
+from consumer.model_watch import ModelWatch
+from consumer.outbox import OVERTAKEN, BatchOutbox, Stopped
+from consumer.refresh import RefreshBudget
+from consumer.settings import Settings
+from consumer.topics import DEAD_LETTERS, EMOTION_EVENTS, TRACK_ANALYSIS, TRACK_EMOTIONS, TRACK_EVENTS
+from consumer.track_record import Shape
+from consumer.track_table import TrackTable
+
+logger = logging.getLogger(__name__)
+
+LANE: Final = "known"
+RESTORED: Final = "known_lane_restored"
+_LAG_EVERY_SECONDS: Final = 5.0
+_REPEAT_ERROR_SECONDS: Final = 10.0
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What a batch led to, counted in plain Python and told to Prometheus once."""
+
+    offsets: dict[int, int] = field(default_factory=dict)
+    consumed: int = 0
+    answers: dict[Shape, int] = field(default_factory=dict)
+    event_types: dict[str, int] = field(default_factory=dict)
+    occurred: list[float] = field(default_factory=list)
+    late: int = 0
+    forwarded: int = 0
+    refreshed: int = 0
+    dead_letters: dict[Reason, int] = field(default_factory=dict)
+
+
+class KnownLane:
+    """One worker's known lane.
+
+    Parameters
+    ----------
+    settings : Settings
+        The worker's.
+    metrics : Metrics
+        Where it is counted.
+    health : Health
+        Told when the partitions are restored and that the loop turns.
+    models : ModelWatch
+        Which model's records are current.
+    limit : DeadLetterLimit
+        When to stop because of dead letters.
+    transactional_id : str or None
+        Unique among workers, under ``EMOTION_TRANSACTIONS``.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        metrics: Metrics,
+        health: Health,
+        models: ModelWatch,
+        limit: DeadLetterLimit,
+        transactional_id: str | None = None,
+    ) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._health = health
+        self._heartbeat = health.heartbeat("known_lane", settings.stall_timeout_seconds)
+        self._models = models
+        self._limit = limit
+        self._deadline = timedelta(seconds=settings.deadline_seconds)
+        self._table = TrackTable()
+        self._table_next: dict[int, int] = {}
+        self._restoring: dict[int, float] = {}
+        # Partitions of track-events whose table is restored: only their events may be answered.
+        self._live: set[int] = set()
+        self._generation = 0
+        self._positions: dict[int, int] = {}
+        self._newest: dict[int, datetime] = {}
+        self._uncommitted: dict[int, int] = {}
+        self._refreshes = RefreshBudget(settings.max_reanalyses_per_second)
+        self._stopping = threading.Event()
+        self._next_lag = 0.0
+        self._errors_logged: dict[int, float] = {}
+        self._failure: EmotionServiceError | None = None
+        client_logger = logging.getLogger("librdkafka")
+        self._consumer = Consumer(
+            consumer_config(settings, settings.known_group_id)
+            | {
+                "partition.assignment.strategy": "range",
+                # Says when a table is restored, and whether a partition holds more.
+                "enable.partition.eof": True,
+                "isolation.level": "read_committed",
+                "on_commit": self._on_commit,
+                "error_cb": self._on_error,
+            },
+            logger=client_logger,
+        )
+        self._outbox = BatchOutbox(settings, transactional_id, self._stopping.is_set)
+
+    def stop(self) -> None:
+        """Ask the loop to end after the batch in hand; callable from any thread."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Run until stopped.
+
+        Raises
+        ------
+        FatalError
+            If the lane cannot go on; nothing of the batch in hand is committed.
+        """
+        self._outbox.open()
+        self._consumer.subscribe(
+            [TRACK_EVENTS.name, TRACK_EMOTIONS.name],
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_lost,
+        )
+        try:
+            while not self._stopping.is_set():
+                self._heartbeat.beat()
+                messages = self._take()
+                if messages:
+                    self._handle(messages)
+                if self._failure is not None:
+                    raise self._failure
+                self._measure_lag()
+            self._commit_now()
+        except Stopped:
+            logger.warning("stopped while Kafka did not acknowledge; nothing of the last batch was committed")
+        finally:
+            # Leaves the group at once, so that others need not wait for the session to time out.
+            self._consumer.close()
+
+    def _take(self) -> list[Any]:
+        """Consume what there is: wait for a first message, then take those that are here already.
+
+        Waiting for a batch to fill would hold every event up for the sake of the last one.
+        """
+        generation = self._generation
+        first = self._consumer.poll(self._settings.poll_timeout_seconds)
+        if first is None:
+            return []
+        rest = self._consumer.consume(self._settings.known_batch_events - 1, 0)
+        # A rebalance between the two: librdkafka has dropped what it held itself, the first message we held.
+        return [first, *rest] if generation == self._generation else rest
+
+    def _handle(self, messages: list[Any]) -> None:
+        # Any: a message's partition and offset are None only where there is an error, which costs nothing to trust.
+        started = time.perf_counter()
+        batch = _Batch()
+        moment = Moment.now(self._deadline)
+        champion = self._models.champion
+        rewind: dict[int, int] = {}
+        produce, table, live, table_next = self._outbox.produce, self._table, self._live, self._table_next
+        answers, event_types, offsets, occurred = batch.answers, batch.event_types, batch.offsets, batch.occurred
+        newest, max_bytes = self._newest, self._settings.max_event_bytes
+        events_topic, emotion_events = TRACK_EVENTS.name, EMOTION_EVENTS.name
+        for message in messages:
+            if message.error() is not None:
+                self._on_message_error(message)
+                continue
+            partition, offset, value = message.partition(), message.offset(), message.value()
+            if message.topic() != events_topic:
+                if not table.apply(partition, message.key(), value):
+                    facts = {"topic": message.topic(), "partition": partition, "offset": offset}
+                    logger.error("record ignored: not a TrackEmotion", extra={"facts": facts})
+                table_next[partition] = offset + 1
+                continue
+            if partition not in live:
+                # Fetched before the pause took hold: read again once the table is there, or not ours any more.
+                if partition in self._restoring:
+                    rewind.setdefault(partition, offset)
+                continue
+            offsets[partition] = offset + 1
+            batch.consumed += 1
+            try:
+                if value is not None and len(value) > max_bytes:
+                    raise InvalidEventError(
+                        f"expected at most {max_bytes} bytes, got {len(value)}", reason=Reason.EVENT_TOO_LARGE
+                    )
+                event = decode_track_event(value)
+            except InvalidEventError as error:
+                self._bury(message, error, batch)
+                continue
+            newest[partition] = event.occurred_at
+            event_type = event.event_type
+            event_types[event_type] = event_types.get(event_type, 0) + 1
+            track = table.get(partition, event.track_id) if event_type == "track_played" else None
+            if track is None:
+                self._forward(message, event, refresh=False)
+                batch.forwarded += 1
+                continue
+            answer = build_answer(event, track, moment, known=True)
+            produce(emotion_events, answer.value, event.track_id.encode(), answer.headers)
+            shape = track.shape
+            answers[shape] = answers.get(shape, 0) + 1
+            occurred.append(event.occurred_at.timestamp())
+            if answer.is_late:
+                batch.late += 1
+            if (
+                shape.model_version != champion.version or shape.feature_version != champion.feature_version
+            ) and not shape.is_corrected:
+                batch.refreshed += self._refresh(message, event)
+        self._finish(batch, rewind)
+        if batch.consumed:
+            self._count(batch, time.perf_counter() - started)
+
+    def _finish(self, batch: _Batch, rewind: dict[int, int]) -> None:
+        """Wait until every outcome is safe; only then acknowledge their sources."""
+        self._outbox.finish()
+        offsets = [TopicPartition(TRACK_EVENTS.name, number, offset) for number, offset in batch.offsets.items()]
+        if self._outbox.is_transactional and offsets:
+            if not self._outbox.commit(offsets, self._consumer.consumer_group_metadata()):
+                logger.warning("transaction aborted: the group has moved on; the events will be read again")
+                return
+        elif offsets:
+            # Not waited for: what is lost with it is given again, with the same ids. Revocation and the end do wait.
+            self._uncommitted.update(batch.offsets)
+            self._consumer.commit(offsets=offsets, asynchronous=True)
+        self._positions.update(batch.offsets)
+        for partition, offset in rewind.items():
+            self._consumer.seek(TopicPartition(TRACK_EVENTS.name, partition, offset))
+
+    def _bury(self, message: Message, error: InvalidEventError, batch: _Batch) -> None:
+        letter = build_dead_letter(
+            topic=TRACK_EVENTS.name,
+            partition=message.partition() or 0,
+            offset=message.offset() or 0,
+            key=_bytes(message.key()),
+            value=_bytes(message.value()),
+            headers=_headers(message),
+            reason=error.reason,
+            message=str(error),
+            attempts=1,
+            first_seen=datetime.now(UTC),
+        )
+        self._outbox.produce(DEAD_LETTERS.name, letter.value, letter.key, letter.headers)
+        batch.dead_letters[error.reason] = batch.dead_letters.get(error.reason, 0) + 1
+        facts = {"partition": message.partition(), "offset": message.offset(), "reason": str(error.reason)}
+        logger.warning("event dead-lettered", extra={"facts": {"topic": TRACK_EVENTS.name, **facts}})
+
+    def _forward(self, message: Message, event: TrackEvent, *, refresh: bool) -> None:
+        headers = forwarded_headers(
+            _headers(message), TRACK_EVENTS.name, message.partition() or 0, message.offset() or 0, refresh=refresh
+        )
+        # The track id, whatever key it came with: the new lane's order and sharing are by partition of the track.
+        self._outbox.produce(TRACK_ANALYSIS.name, _bytes(message.value()), event.track_id.encode(), headers)
+
+    def _refresh(self, message: Message, event: TrackEvent) -> int:
+        if not self._refreshes.take(event.track_id):
+            return 0
+        self._forward(message, event, refresh=True)
+        return 1
+
+    def _count(self, batch: _Batch, seconds: float) -> None:
+        metrics, now = self._metrics, time.time()
+        metrics.events_consumed.labels(LANE).inc(batch.consumed)
+        metrics.events_forwarded.inc(batch.forwarded)
+        metrics.analyses_stale.inc(batch.refreshed)
+        metrics.events_late.labels(LANE).inc(batch.late)
+        metrics.stage_duration.labels("produce").observe(seconds)
+        for event_type, number in batch.event_types.items():
+            metrics.event_types.labels(event_type).inc(number)
+        for shape, number in batch.answers.items():
+            metrics.events_emitted.labels(LANE, shape.emotion).inc(number)
+            metrics.decisions.labels("playlist", shape.playlist).inc(number)
+            metrics.decisions.labels("therapy", shape.therapy).inc(number)
+            metrics.decisions.labels("catalogue", shape.catalogue).inc(number)
+        for reason, number in batch.dead_letters.items():
+            metrics.events_dead_lettered.labels(LANE, reason).inc(number)
+        if batch.occurred:
+            observe_many(metrics.latency.labels(LANE), [now - occurred for occurred in batch.occurred])
+            metrics.last_event.labels(LANE).set(max(batch.occurred))
+        metrics.last_progress.labels(LANE).set(now)
+        metrics.table_tracks.set(len(self._table))
+        self._limit.add(sum(batch.dead_letters.values()))
+
+    # Rebalances: called by librdkafka inside poll and consume, in this thread.
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._generation += 1
+        events = {part.partition for part in partitions if part.topic == TRACK_EVENTS.name}
+        tables = {part.partition for part in partitions if part.topic == TRACK_EMOTIONS.name}
+        if events != tables:
+            self._failure = ConfigurationError(
+                f"{TRACK_EVENTS.name} and {TRACK_EMOTIONS.name} must have the same number of partitions; "
+                f"got partitions {sorted(events)} of one and {sorted(tables)} of the other"
+            )
+            return
+        for partition in self._table.partitions - tables:
+            self._table.drop(partition)
+            self._table_next.pop(partition, None)
+        now = time.monotonic()
+        self._restoring = dict.fromkeys(tables, now)
+        self._live.clear()
+        for part in partitions:
+            if part.topic == TRACK_EMOTIONS.name:
+                # A table kept through the rebalance only needs what was written meanwhile.
+                part.offset = self._table_next.get(part.partition, OFFSET_BEGINNING)
+                self._table.open(part.partition)
+        consumer.assign(partitions)
+        consumer.pause([TopicPartition(TRACK_EVENTS.name, partition) for partition in events])
+        self._metrics.rebalances.labels(LANE).inc()
+        self._metrics.partitions_assigned.labels(LANE).set(len(events))
+        self._metrics.restoring.set(len(self._restoring))
+        self._health.mark(RESTORED, holds=not self._restoring)
+        logger.info("partitions assigned", extra={"facts": {"lane": LANE, "partitions": sorted(events)}})
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        # Between batches: everything produced is safe. Commits still under way must arrive before the new owner asks.
+        self._commit_now()
+        self._forget(partitions)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        logger.warning("partitions lost", extra={"facts": {"lane": LANE, "partitions": _numbers(partitions)}})
+        self._uncommitted.clear()
+        self._forget(partitions)
+
+    def _forget(self, partitions: Iterable[TopicPartition]) -> None:
+        self._generation += 1
+        for partition in _numbers(partitions):
+            self._live.discard(partition)
+            self._restoring.pop(partition, None)
+            self._positions.pop(partition, None)
+            self._newest.pop(partition, None)
+            for metric in (self._metrics.consumer_lag_events, self._metrics.consumer_lag_seconds):
+                _remove_label(metric, TRACK_EVENTS.name, str(partition))
+        self._metrics.rebalances.labels(LANE).inc()
+        self._metrics.partitions_assigned.labels(LANE).set(len(self._live))
+        self._health.mark(RESTORED, holds=False)
+        logger.info("partitions revoked", extra={"facts": {"lane": LANE, "partitions": _numbers(partitions)}})
+
+    def _on_message_error(self, message: Message) -> None:
+        error = message.error()
+        if error is None:
+            return
+        if error.code() == KafkaError._PARTITION_EOF:
+            if message.topic() == TRACK_EMOTIONS.name:
+                self._restored(message.partition() or 0, message.offset() or 0)
+            return
+        self._on_error(error)
+
+    def _restored(self, partition: int, end: int) -> None:
+        started = self._restoring.pop(partition, None)
+        self._table_next[partition] = max(end, self._table_next.get(partition, 0))
+        if started is None:
+            return
+        self._live.add(partition)
+        self._consumer.resume([TopicPartition(TRACK_EVENTS.name, partition)])
+        self._metrics.restore_duration.observe(time.monotonic() - started)
+        self._metrics.restoring.set(len(self._restoring))
+        self._metrics.table_tracks.set(len(self._table))
+        if not self._restoring:
+            facts = {"partitions": len(self._live), "tracks": len(self._table)}
+            logger.info("known lane restored", extra={"facts": facts})
+            self._health.mark(RESTORED, holds=True)
+
+    # Commits and errors.
+
+    def _commit_now(self) -> None:
+        """Commit again, and wait: an asynchronous commit may still be under way."""
+        if not self._uncommitted or self._outbox.is_transactional:
+            return
+        offsets = [TopicPartition(TRACK_EVENTS.name, number, offset) for number, offset in self._uncommitted.items()]
+        self._uncommitted.clear()
+        try:
+            self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            self._on_commit(error.args[0], offsets)
+
+    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        if error is None:
+            return
+        if error.code() in OVERTAKEN or error.retriable():
+            logger.warning("commit refused; the events will be read again", extra={"facts": {"error": str(error)}})
+        else:
+            self._failure = BrokerError(f"cannot commit offsets of {TRACK_EVENTS.name}: {error}")
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.fatal():
+            self._failure = BrokerError(f"Kafka client of the known lane failed: {error}")
+            return
+        now = time.monotonic()
+        # Down brokers and missing topics are reported many times a second; librdkafka keeps trying.
+        if now - self._errors_logged.get(error.code(), -_REPEAT_ERROR_SECONDS) >= _REPEAT_ERROR_SECONDS:
+            self._errors_logged[error.code()] = now
+            logger.error("Kafka error in the known lane", extra={"facts": {"error": str(error)}})
+
+    def _measure_lag(self) -> None:
+        now = time.monotonic()
+        if now < self._next_lag:
+            return
+        self._next_lag = now + _LAG_EVERY_SECONDS
+        for partition in self._live:
+            part = TopicPartition(TRACK_EVENTS.name, partition)
+            end = self._consumer.get_watermark_offsets(part, cached=True)[1]
+            position = self._consumer.position([part])[0].offset
+            if end >= 0 and position >= 0:
+                lag, newest = max(0, end - position), self._newest.get(partition)
+                age = (datetime.now(UTC) - newest).total_seconds() if lag and newest is not None else 0.0
+                self._metrics.consumer_lag_events.labels(TRACK_EVENTS.name, str(partition)).set(lag)
+                self._metrics.consumer_lag_seconds.labels(TRACK_EVENTS.name, str(partition)).set(max(0.0, age))
+        self._metrics.last_progress.labels(LANE).set(time.time())
+
+
+def _bytes(value: Any) -> bytes | None:
+    return value if value is None or isinstance(value, bytes) else str(value).encode()
+
+
+def _headers(message: Message) -> list[tuple[str, bytes | None]]:
+    return [(name, _bytes(value)) for name, value in cast(Any, message.headers() or [])]
+
+
+def _numbers(partitions: Iterable[TopicPartition]) -> list[int]:
+    return sorted({part.partition for part in partitions})
+
+
+def _remove_label(metric: Any, *labels: str) -> None:
+    remove: Callable[..., None] = metric.remove
+    try:
+        remove(*labels)
+    except KeyError:
+        return

@@ -1,0 +1,351 @@
+"""Producing so that nothing counts as said before every replica has it.
+
+Two forms of the same promise: the known lane produces a batch and waits for all of it (``BatchOutbox``), the new lane
+awaits the few messages of one outcome (``AsyncOutbox``). A message that Kafka refuses or does not acknowledge in time
+stops the worker; its source was not acknowledged and will be delivered again.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple, cast
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from consumer.dead_letter import MESSAGE, Headers
+from consumer.errors import BrokerError
+from consumer.kafka_config import producer_config
+from consumer.settings import Settings
+from consumer.topics import DEAD_LETTERS
+
+logger = logging.getLogger(__name__)
+
+# Kafka may be away for so long (a restart, an election) before an outcome counts as undeliverable.
+_DELIVERY_TIMEOUT_MS: Final = 120_000
+# A dead letter may be as large as a broker accepts; ours must not be what refuses it.
+_MAX_MESSAGE_BYTES: Final = 10 * 1024 * 1024
+# The group has moved on without this member: its batch will be read again by whoever has the partition now.
+OVERTAKEN: Final = (
+    KafkaError.ILLEGAL_GENERATION,
+    KafkaError.UNKNOWN_MEMBER_ID,
+    KafkaError.REBALANCE_IN_PROGRESS,
+    KafkaError.FENCED_INSTANCE_ID,
+    KafkaError._STATE,
+    KafkaError._ASSIGNMENT_LOST,
+    KafkaError._NO_OFFSET,
+)
+_WAIT_SECONDS: Final = 0.5
+_LOUD_AFTER_SECONDS: Final = 5.0
+
+
+class Outgoing(NamedTuple):
+    """One message to produce.
+
+    Parameters
+    ----------
+    topic : str
+        Where to.
+    key, value : bytes or None
+        As on the wire.
+    headers : list of (str, bytes or None)
+        In order.
+    """
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+class Stopped(Exception):  # noqa: N818  # not an error: the worker was told to stop while Kafka kept it waiting
+    """The wait for an acknowledgement was given up because the worker stops; nothing was committed."""
+
+
+class BatchOutbox:
+    """Produce a batch, then wait until all of it is safe.
+
+    Used by one thread.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where Kafka is; whether to use transactions.
+    transactional_id : str or None
+        Of this worker, under transactions: a later producer of the same id fences this one off.
+    should_stop : callable
+        Asked while waiting.
+    """
+
+    def __init__(self, settings: Settings, transactional_id: str | None, should_stop: Callable[[], bool]) -> None:
+        self._should_stop = should_stop
+        self._errors: list[tuple[KafkaError, str]] = []
+        self._too_large: list[Outgoing] = []
+        config = producer_config(settings) | {
+            "message.max.bytes": _MAX_MESSAGE_BYTES,
+            # A callback for each of 80,000 messages a second would cost a fifth of the lane; only failures matter.
+            "on_delivery": self._failed,
+            "delivery.report.only.error": True,
+            # flush() sends at once, so lingering would only hold up single events.
+            "linger.ms": 0 if transactional_id is None else 5,
+        }
+        if transactional_id is not None:
+            config["transactional.id"] = transactional_id
+        else:
+            config["message.timeout.ms"] = _DELIVERY_TIMEOUT_MS
+        self._is_transactional = self._must_begin = transactional_id is not None
+        self._producer = Producer(config, logger=logging.getLogger("librdkafka"))
+
+    def open(self) -> None:
+        """Connect, and fence off an earlier producer of the same transactional id.
+
+        Raises
+        ------
+        BrokerError
+            If Kafka refuses.
+        """
+        if self._is_transactional:
+            self._guarded(self._producer.init_transactions)
+
+    def produce(self, topic: str, value: bytes | None, key: bytes | None, headers: Headers) -> None:
+        """Add a message to the batch; the first one begins the transaction.
+
+        Parameters
+        ----------
+        topic : str
+            Where to.
+        value, key : bytes or None
+            As on the wire.
+        headers : list of (str, bytes or None)
+            In order.
+        """
+        if self._must_begin:
+            self._guarded(self._producer.begin_transaction)
+            self._must_begin = False
+        while True:
+            try:
+                return self._producer.produce(topic, value, key, headers=headers)  # type: ignore[arg-type]
+            except BufferError:
+                self._producer.poll(_WAIT_SECONDS)
+            except KafkaException as error:
+                raise BrokerError(f"cannot produce to {topic}: {error}") from error
+
+    def finish(self) -> None:
+        """Wait until every message of the batch is acknowledged by all in-sync replicas.
+
+        Raises
+        ------
+        BrokerError
+            If one was refused or timed out.
+        Stopped
+            If the worker was told to stop meanwhile.
+        """
+        self._flush()
+        if self._too_large:
+            for letter in self._too_large:
+                self.produce(letter.topic, letter.value, letter.key, letter.headers)
+            self._too_large.clear()
+            self._flush()
+
+    def commit(self, offsets: list[TopicPartition], group_metadata: object) -> bool:
+        """Commit the transaction with the sources' offsets in it.
+
+        Parameters
+        ----------
+        offsets : list of TopicPartition
+            Next offset to read of every source partition.
+        group_metadata : object
+            From the consumer: fences off a member that was already replaced.
+
+        Returns
+        -------
+        bool
+            False if the group has moved on without this member: the transaction is aborted, nobody saw its messages.
+
+        Raises
+        ------
+        BrokerError
+            If this producer was fenced off, or Kafka refuses.
+        """
+        self._must_begin = True
+        try:
+            self._guarded(lambda: self._producer.send_offsets_to_transaction(offsets, group_metadata))
+        except BrokerError as error:
+            cause = error.__cause__
+            if isinstance(cause, KafkaException) and cause.args[0].code() in OVERTAKEN:
+                self._guarded(self._producer.abort_transaction)
+                return False
+            raise
+        self._guarded(self._producer.commit_transaction)
+        return True
+
+    @property
+    def is_transactional(self) -> bool:
+        """Whether batches are transactions."""
+        return self._is_transactional
+
+    def _flush(self) -> None:
+        started = warned = time.monotonic()
+        while left := self._producer.flush(_WAIT_SECONDS):
+            now = time.monotonic()
+            if self._should_stop():
+                raise Stopped
+            if now - warned > _LOUD_AFTER_SECONDS:
+                warned = now
+                facts = {"messages": left, "seconds": round(now - started, 1)}
+                logger.warning("waiting for Kafka to acknowledge", extra={"facts": facts})
+        if self._errors:
+            error, topic = self._errors[0]
+            raise BrokerError(f"Kafka did not take {len(self._errors)} messages; the first, to {topic}: {error}")
+
+    def _failed(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            return
+        smaller = _without_value(error, message)
+        if smaller is not None:
+            self._too_large.append(smaller)
+        else:
+            self._errors.append((error, str(message.topic())))
+
+    def _guarded(self, call: Callable[[], Any]) -> None:
+        while True:
+            try:
+                call()
+                return
+            except KafkaException as error:
+                cause = error.args[0]
+                if not cause.retriable():
+                    raise BrokerError(f"the transaction failed: {cause}") from error
+                if self._should_stop():
+                    raise Stopped from error
+                logger.warning("the transaction is tried again", extra={"facts": {"error": str(cause)}})
+
+
+class AsyncOutbox:
+    """Produce from the event loop and await the acknowledgements.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where Kafka is.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        config = producer_config(settings) | {
+            "message.max.bytes": _MAX_MESSAGE_BYTES,
+            "message.timeout.ms": _DELIVERY_TIMEOUT_MS,
+        }
+        self._producer = Producer(config, logger=logging.getLogger("librdkafka"))
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._poll, name="outbox", daemon=True)
+
+    def start(self) -> None:
+        """Begin to deliver."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop delivering; what is not acknowledged by now is given up."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._producer.purge()
+        self._producer.flush(0)
+
+    async def deliver(self, messages: Sequence[Outgoing]) -> None:
+        """Produce messages, in order, and wait until all are acknowledged by all in-sync replicas.
+
+        Parameters
+        ----------
+        messages : sequence of Outgoing
+            At least one.
+
+        Raises
+        ------
+        BrokerError
+            If one was refused or timed out.
+        """
+        delivery = _Delivery(asyncio.get_running_loop(), len(messages))
+        for message in messages:
+            await self._produce(message, delivery.done)
+        started = time.monotonic()
+        while True:
+            refused = await self._wait(delivery, started)
+            if not refused:
+                return
+            delivery = _Delivery(asyncio.get_running_loop(), len(refused))
+            for message in refused:
+                await self._produce(message, delivery.done)
+
+    async def _wait(self, delivery: "_Delivery", started: float) -> list[Outgoing]:
+        while True:
+            done, _ = await asyncio.wait((delivery.future,), timeout=_LOUD_AFTER_SECONDS)
+            if done:
+                return delivery.future.result()
+            facts = {"messages": delivery.left, "seconds": round(time.monotonic() - started, 1)}
+            logger.warning("waiting for Kafka to acknowledge", extra={"facts": facts})
+
+    async def _produce(self, message: Outgoing, on_delivery: Callable[[KafkaError | None, Message], None]) -> None:
+        while True:
+            try:
+                return self._producer.produce(
+                    message.topic,
+                    message.value,
+                    message.key,
+                    headers=cast(Any, message.headers),
+                    on_delivery=on_delivery,
+                )
+            except BufferError:
+                await asyncio.sleep(0.01)
+            except KafkaException as error:
+                raise BrokerError(f"cannot produce to {message.topic}: {error}") from error
+
+    def _poll(self) -> None:
+        while not self._stopping.is_set():
+            self._producer.poll(0.1)
+
+
+class _Delivery:
+    """The acknowledgements of one group of messages, counted in the poll thread, told to the event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, count: int) -> None:
+        self.future: asyncio.Future[list[Outgoing]] = loop.create_future()
+        self.left = count
+        self._loop = loop
+        self._error: BrokerError | None = None
+        self._too_large: list[Outgoing] = []
+
+    def done(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            smaller = _without_value(error, message)
+            if smaller is not None:
+                self._too_large.append(smaller)
+            else:
+                self._error = BrokerError(f"Kafka did not take a message to {message.topic()}: {error}")
+        self.left -= 1
+        if self.left == 0:
+            self._loop.call_soon_threadsafe(self._settle)
+
+    def _settle(self) -> None:
+        if self.future.done():
+            return
+        if self._error is not None:
+            self.future.set_exception(self._error)
+        else:
+            self.future.set_result(self._too_large)
+
+
+def _without_value(error: KafkaError, message: Message) -> Outgoing | None:
+    """Give the dead letter to send instead of one that the broker finds too large: all but its value."""
+    if error.code() != KafkaError.MSG_SIZE_TOO_LARGE or message.topic() != DEAD_LETTERS.name or not message.value():
+        return None
+    note = f" [the value of {len(message.value() or b'')} bytes exceeds the dead-letter topic's limit: see the source]"
+    headers: Iterable[tuple[str, bytes | None]] = [
+        (name, (value or b"") + note.encode() if name == MESSAGE else value)
+        for name, value in _pairs(message.headers())
+    ]
+    return Outgoing(DEAD_LETTERS.name, message.key(), None, list(headers))
+
+
+def _pairs(headers: Any) -> list[tuple[str, bytes | None]]:
+    return list(headers or [])

@@ -1,0 +1,45 @@
+"""A private folder for downloads, and the removal of those that killed processes left behind."""
+
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+_PREFIX: Final = "emotion-stream-"
+
+
+def scratch_directory(parent: Path | None = None) -> Path:
+    """Make a folder for this process, and remove the folders of processes that are gone.
+
+    A process killed at its timeout cannot tidy up; the next one does it, so that a slow server cannot fill the disk.
+
+    Parameters
+    ----------
+    parent : Path, optional
+        Where; the system's folder for temporary files by default.
+
+    Returns
+    -------
+    Path
+        An empty folder that only this user can enter.
+    """
+    parent = parent or Path(tempfile.gettempdir())
+    for left in parent.glob(f"{_PREFIX}*"):
+        pid = left.name.removeprefix(_PREFIX).partition("-")[0]
+        # Another user's folder of this name is left alone by the file system; a link is not followed by rmtree.
+        if pid.isdecimal() and not _is_alive(int(pid)):
+            with suppress(OSError):
+                shutil.rmtree(left)
+    return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
