@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from consumer.errors import FatalError, Reason
 from consumer.redaction import hide_url_secrets
+from consumer.topics import TRACK_ANALYSIS
 
 REASON: Final = "error.reason"
 MESSAGE: Final = "error.message"
@@ -90,7 +91,9 @@ def build_dead_letter(
         Ready to produce.
     """
     received = header_list(headers)
-    origin = {name: value for name, value in received if name in (SOURCE_TOPIC, SOURCE_PARTITION, SOURCE_OFFSET)}
+    # Only what this service forwarded says where it came from; on an input topic anyone may have written that.
+    forwarded = topic == TRACK_ANALYSIS.name
+    origin = dict(received) if forwarded else {}
     added: Sequence[tuple[str, bytes | None]] = (
         (REASON, str(reason).encode()),
         (MESSAGE, clean_message(message).encode()),

@@ -11,18 +11,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from jsonschema import Draft7Validator, Draft202012Validator
 from referencing import Registry, Resource
 
 from consumer import dead_letter
-from consumer.dead_letter import ADDED_HEADERS, build_dead_letter
+from consumer.answers import EMOTION_EVENT_TYPE, TRACK_EMOTION_TYPE, track_emotion_headers
+from consumer.dead_letter import ADDED_HEADERS, Headers, build_dead_letter
 from consumer.errors import Reason
+from consumer.events import TrackEmotion
+from consumer.forwarding import forwarded_headers
 from consumer.schemas import EVENTS, file_name, load_schema
 from consumer.topics import TOPICS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "asyncapi.yaml"
+PUBLISHED = Path(__file__).parent / "contract" / "v1"
 SPECIFICATION = Path(__file__).parent / "contract" / "asyncapi-3.0.0.schema.json.gz"
 DIRECTIONS = {"in": {"receive"}, "out": {"send"}, "internal": {"send", "receive"}}
 
@@ -147,10 +152,29 @@ def test_dead_letter_headers_are_those_the_code_writes(document: dict[str, Any])
         attempts=1,
         first_seen=datetime.now(UTC),
     )
-    headers = {name: (value or b"").decode() for name, value in written.headers}
+    headers = text(written.headers)
     validator(document, described).validate(headers)
     assert not validator(document, described).is_valid(headers | {dead_letter.REASON: "bad mood"})
     assert not validator(document, described).is_valid(headers | {dead_letter.SOURCE_OFFSET: "x"})
+
+
+def test_cloud_event_and_forwarding_headers_are_those_the_code_writes(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    example = PUBLISHED / "track-emotion.examples.json"
+    record = msgspec.convert(json.loads(example.read_text())[0], TrackEmotion)
+    written = track_emotion_headers(record)
+    validator(document, schemas["CloudEventHeaders"]).validate(text(written))
+    assert {name for name, _ in written} == set(schemas["CloudEventHeaders"]["required"])
+    types = [EMOTION_EVENT_TYPE.decode(), TRACK_EMOTION_TYPE.decode()]
+    assert schemas["CloudEventHeaders"]["properties"]["ce_type"]["enum"] == types
+    for refresh in (False, True):
+        forwarded = text(forwarded_headers([], "track-events", 3, 42, refresh=refresh))
+        validator(document, schemas["SourceHeaders"]).validate(forwarded)
+        assert set(forwarded) <= set(schemas["SourceHeaders"]["properties"])
+
+
+def text(headers: Headers) -> dict[str, str]:
+    return {name: (value or b"").decode() for name, value in headers}
 
 
 def test_shipped_schemas_have_distinct_identities() -> None:

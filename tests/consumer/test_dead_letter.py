@@ -72,6 +72,11 @@ def test_build_forwarded_event_names_where_it_first_came_from() -> None:
     assert original_headers(built.headers) == [("a", b"1")]
 
 
+def test_build_does_not_believe_source_headers_that_came_from_outside() -> None:
+    added = dict(letter(source_headers("emotion-events", 7, 99)).headers)
+    assert (added["source.topic"], added["source.partition"], added["source.offset"]) == (b"track-events", b"3", b"42")
+
+
 def test_build_again_of_a_replayed_letter_has_one_reason() -> None:
     again = letter(letter().headers)
     assert [name for name, _ in again.headers] == list(ADDED_HEADERS)
