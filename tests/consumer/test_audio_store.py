@@ -5,11 +5,14 @@ import os
 import pickle
 import re
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis.strategies as st
 import pytest
 import s3fs
+from hypothesis import given, settings
 
 from consumer.audio_store import AudioAccess, LocalAudio, fetch
 from consumer.errors import (
@@ -17,6 +20,7 @@ from consumer.errors import (
     AudioNotFoundError,
     AudioRejectedError,
     AudioStoreUnavailableError,
+    EmotionServiceError,
     Reason,
 )
 from consumer.settings import Settings
@@ -41,7 +45,7 @@ def read(uri: str, *roots: Path, limit: int = 10_000) -> LocalAudio:
 
 
 def test_access_takes_its_limits_from_the_settings_and_pickles() -> None:
-    settings = Settings.from_environment(
+    configured = Settings.from_environment(
         {
             "EMOTION_AUDIO_ROOTS": "/music",
             "EMOTION_ALLOWED_HOSTS": "cdn.test",
@@ -51,7 +55,7 @@ def test_access_takes_its_limits_from_the_settings_and_pickles() -> None:
             "EMOTION_FETCH_TIMEOUT_SECONDS": "3",
         }
     )
-    access = AudioAccess.from_settings(settings)
+    access = AudioAccess.from_settings(configured)
     assert access == AudioAccess(
         roots=(Path("/music"),),
         hosts=("cdn.test",),
@@ -61,6 +65,23 @@ def test_access_takes_its_limits_from_the_settings_and_pickles() -> None:
         timeout_seconds=3.0,
     )
     assert pickle.loads(pickle.dumps(access)) == access  # noqa: S301  # our own bytes
+
+
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@given(
+    start=st.sampled_from(
+        ["", "/", "file:", "file://", "http:", "http://", "https://[", "s3://", "s3://tracks/", "x:"]
+    ),
+    rest=st.text(max_size=30) | st.text(alphabet="/.:@%[]\\?#\0 a1-", max_size=30),
+)
+def test_fetch_whatever_an_event_holds_ends_in_a_typed_error(start: str, rest: str) -> None:
+    def resolve(host: str, port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    access = AudioAccess(roots=(Path("/nowhere"),), hosts=("*",), timeout_seconds=1.0)
+    with tempfile.TemporaryDirectory() as folder, pytest.raises(EmotionServiceError) as caught:
+        fetch(start + rest, access, Path(folder), resolve=resolve)
+    assert caught.value.reason in tuple(Reason)
 
 
 # --- files ---------------------------------------------------------------------------------------------------------
