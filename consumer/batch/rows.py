@@ -2,7 +2,7 @@
 
 import csv
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -80,30 +80,24 @@ def failed_row(path: str, error: EmotionServiceError) -> Row:
     return Row(path=path, reason=error.reason.value, message=str(error))
 
 
-# The columns of CSV and Parquet, flat: name -> how to take it from a row's JSON object.
-_FLAT: Final[dict[str, Callable[[dict[str, Any]], Any]]] = {
-    "path": lambda row: row["path"],
-    "track_id": lambda row: row["track_id"],
-    "reason": lambda row: row.get("reason", ""),
-    "message": lambda row: row.get("message", ""),
-    "emotion": lambda row: row.get("emotion"),
-    "confidence": lambda row: row.get("confidence"),
-    **{
-        f"probability_{emotion.value}": lambda row, e=emotion.value: row.get("probabilities", {}).get(e)
-        for emotion in EMOTIONS
-    },
-    "prediction_set": lambda row: " ".join(row["prediction_set"]) if "prediction_set" in row else None,
-    "valence": lambda row: row.get("valence"),
-    "arousal": lambda row: row.get("arousal"),
-    **{
-        f"decision_{use}": lambda row, u=use: row.get("decisions", {}).get(u)
-        for use in ("playlist", "therapy", "catalogue")
-    },
-    "out_of_domain": lambda row: row.get("out_of_domain"),
-    "fragments": lambda row: msgspec.json.encode(row["fragments"]).decode() if "fragments" in row else None,
-    "model_version": lambda row: row.get("model_version"),
-    "feature_version": lambda row: row.get("feature_version"),
-    "audio_sha256": lambda row: row.get("audio_sha256"),
+# The columns of CSV and Parquet: nested fields of a row by a dotted path, lists as text.
+_COLUMNS: Final[dict[str, str]] = {
+    "path": "path",
+    "track_id": "track_id",
+    "reason": "reason",
+    "message": "message",
+    "emotion": "emotion",
+    "confidence": "confidence",
+    **{f"probability_{emotion.value}": f"probabilities.{emotion.value}" for emotion in EMOTIONS},
+    "prediction_set": "prediction_set",
+    "valence": "valence",
+    "arousal": "arousal",
+    **{f"decision_{use}": f"decisions.{use}" for use in ("playlist", "therapy", "catalogue")},
+    "out_of_domain": "out_of_domain",
+    "fragments": "fragments",
+    "model_version": "model_version",
+    "feature_version": "feature_version",
+    "audio_sha256": "audio_sha256",
 }
 _NUMBERS: Final = frozenset({"confidence", "valence", "arousal", *(f"probability_{e.value}" for e in EMOTIONS)})
 FORMATS: Final = (".jsonl", ".csv", ".parquet")
@@ -154,6 +148,20 @@ def _replacing(output: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def _flat(row: dict[str, Any]) -> list[Any]:
+    values = []
+    for path in _COLUMNS.values():
+        value: Any = row
+        for key in path.split("."):
+            value = value.get(key) if isinstance(value, dict) else None
+        if path == "prediction_set" and value is not None:
+            value = " ".join(value)
+        elif path == "fragments" and value is not None:
+            value = msgspec.json.encode(value).decode()
+        values.append(value)
+    return values
+
+
 def _write_jsonl(path: Path, rows: Iterator[dict[str, Any]]) -> int:
     count = 0
     with path.open("wb") as file:
@@ -166,9 +174,9 @@ def _write_csv(path: Path, rows: Iterator[dict[str, Any]]) -> int:
     count = 0
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_FLAT)
+        writer.writerow(_COLUMNS)
         for count, row in enumerate(rows, start=1):  # noqa: B007
-            writer.writerow([take(row) for take in _FLAT.values()])
+            writer.writerow(_flat(row))
     return count
 
 
@@ -179,11 +187,11 @@ def _write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> int:
     def kind(name: str) -> pa.DataType:
         return pa.float64() if name in _NUMBERS else pa.bool_() if name == "out_of_domain" else pa.string()
 
-    schema = pa.schema([(name, kind(name)) for name in _FLAT])
+    schema = pa.schema([(name, kind(name)) for name in _COLUMNS])
     count = 0
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         while group := list(islice(rows, _GROUP_ROWS)):
-            columns = {name: [take(row) for row in group] for name, take in _FLAT.items()}
-            writer.write_table(pa.table(columns, schema=schema))
+            columns = zip(*map(_flat, group), strict=True)
+            writer.write_table(pa.table(dict(zip(_COLUMNS, map(list, columns), strict=True)), schema=schema))
             count += len(group)
     return count

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,7 +62,8 @@ def command(
             if not tally.wanted:
                 raise click.ClickException("no audio files found")
             try:
-                _classify(journal, settings, judge.version, tally.wanted, console)
+                with tempfile.TemporaryDirectory(prefix="emotion-stream-batch-") as scratch:
+                    _classify(journal, settings, judge.version, tally.wanted, Path(scratch), console)
             except (KeyboardInterrupt, asyncio.CancelledError):
                 console.print(f"stopped; {journal.tally().done:,} of {tally.wanted:,} done, go on with --resume")
                 sys.exit(130)
@@ -77,9 +79,9 @@ def command(
         sys.exit(1)
 
 
-def _classify(journal: Journal, settings: Settings, version: str, wanted: int, console: Console) -> None:
+def _classify(journal: Journal, settings: Settings, version: str, wanted: int, scratch: Path, console: Console) -> None:
     pool: AnalysisPool = AnalysisPool(
-        AnalystPlan(settings=settings, model_version=version),
+        AnalystPlan(settings=settings, model_version=version, scratch=scratch),
         size=settings.pool_size,
         timeout_seconds=settings.analysis_timeout_seconds * settings.fragments_per_upload,
         metrics=Metrics(CollectorRegistry()),
