@@ -17,7 +17,7 @@ import signal
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any, Final, Generic, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, cast
 
 from consumer.errors import (
     AnalysisTimeoutError,
@@ -27,7 +27,10 @@ from consumer.errors import (
     Reason,
     WorkerCrashError,
 )
-from consumer.metrics import Metrics
+
+if TYPE_CHECKING:
+    # Processes import this module before they import anything else; metrics would bring half of the worker along.
+    from consumer.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +69,7 @@ class Pool(Generic[Request, Result]):
     """
 
     def __init__(
-        self, build: Callable[[], Callable[[Request], Result]], *, size: int, timeout_seconds: float, metrics: Metrics
+        self, build: Callable[[], Callable[[Request], Result]], *, size: int, timeout_seconds: float, metrics: "Metrics"
     ) -> None:
         self._build = pickle.dumps(build)
         self._size = size
@@ -292,7 +295,6 @@ def _main(connection: Connection, build: bytes, parent_pid: int) -> None:
     # Ctrl-C and a group's SIGTERM are for the parent, which drains first.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.nice(_NICENESS)
     # Before numpy is imported, which happens when ``build`` is unpickled: one process is one core.
     os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
     try:
@@ -300,6 +302,8 @@ def _main(connection: Connection, build: bytes, parent_pid: int) -> None:
     except Exception as error:
         connection.send((False, f"{type(error).__name__}: {error}"))
         return
+    # After the start, which everybody waits for.
+    os.nice(_NICENESS)
     connection.send((True, None))
     with contextlib.suppress(EOFError):
         while True:
