@@ -10,13 +10,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
+import features
 from tests.integration.administration import CONTRACT, admin, create_topics, delete_topics
 from tests.integration.auditor import Auditor
 from tests.integration.certificates import Authority
 from tests.integration.jars import JarsUnavailableError, kafka_classpath
 from tests.integration.kafka import Cluster
 from tests.integration.ledger import Verdict
-from tests.integration.traffic import Platform
+from tests.integration.traffic import Platform, write_track
 from tests.integration.worker import WorkerProcess
 
 WorkerFactory = Callable[..., WorkerProcess]
@@ -83,8 +84,17 @@ def auditor(bootstrap: str) -> Iterator[Auditor]:
         yield reader
 
 
+@pytest.fixture(scope="session")
+def compiled_ear(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Have the ear's kernels compiled and on disk before the first worker starts.
+
+    Its pool runs at low priority: two workers compiling at once beside brokers take minutes on a busy machine.
+    """
+    features.extract_file(write_track(tmp_path_factory.mktemp("ear") / "track.wav", 0))
+
+
 @pytest.fixture
-def new_worker(tmp_path: Path) -> Iterator[WorkerFactory]:
+def new_worker(tmp_path: Path, compiled_ear: None) -> Iterator[WorkerFactory]:
     """Makes workers that are killed at the end of the test at the latest."""
     with ExitStack() as stack:
 

@@ -21,7 +21,7 @@ TRACK_EVENTS: Final = "track-events"
 SAMPLE_RATE: Final = 22050
 
 
-def write_track(path: Path, seed: int, *, seconds: float = 6.0) -> Path:
+def write_track(path: Path, seed: int, *, seconds: float = 6.0, volume: float = 0.8) -> Path:
     """Write a short piece as 16-bit mono WAV: three chords over a beat, other keys and tempi for other seeds.
 
     Short, because the tests ask what the stream does with an analysis, not what the analysis says.
@@ -38,7 +38,7 @@ def write_track(path: Path, seed: int, *, seconds: float = 6.0) -> Path:
     beat = 60.0 / rng.uniform(70, 150)
     y *= 0.4 + np.exp(-8 * (moments % beat))
     y += 0.5 * np.exp(-60 * (moments % beat)) * rng.standard_normal(moments.size)
-    samples = (y / np.abs(y).max() * 0.8 * 32767).astype("<i2")
+    samples = (y / np.abs(y).max() * volume * 32767).astype("<i2")
     path.parent.mkdir(parents=True, exist_ok=True)
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
@@ -63,8 +63,12 @@ POISON: Final[Sequence[tuple[str, Callable[[dict[str, Any], Path], bytes]]]] = (
     ("unsupported_uri", lambda event, _: _spoiled(event, "gopher://example.org/track")),
     ("forbidden_path", lambda event, _: _spoiled(event, "file:///etc/passwd")),
     ("not_found", lambda event, folder: _spoiled(event, f"file://{folder}/absent.wav")),
-    ("decode", lambda event, folder: _spoiled(event, f"file://{_file(folder, 'noise.wav', b'not audio' * 99)}")),
+    (
+        "unsupported_codec",
+        lambda event, folder: _spoiled(event, f"file://{_file(folder, 'junk.wav', b'no audio')}"),
+    ),
     ("too_short", lambda event, folder: _spoiled(event, f"file://{_piece(folder, 'blip.wav', 0.2)}")),
+    ("silent", lambda event, folder: _spoiled(event, f"file://{_piece(folder, 'hush.wav', 6.0, volume=0.0)}")),
 )
 
 
@@ -271,9 +275,9 @@ def _file(folder: Path, name: str, content: bytes) -> Path:
     return path
 
 
-def _piece(folder: Path, name: str, seconds: float) -> Path:
+def _piece(folder: Path, name: str, seconds: float, *, volume: float = 0.8) -> Path:
     path = folder / name
-    return path if path.exists() else write_track(path, 0, seconds=seconds)
+    return path if path.exists() else write_track(path, 0, seconds=seconds, volume=volume)
 
 
 def event_ids(entries: Iterable[Entry]) -> set[str]:

@@ -1,0 +1,82 @@
+"""The worker on real Kafka: consume, produce, commit, stop, resume; two workers share the load."""
+
+import pytest
+
+from tests.integration.administration import await_no_lag
+from tests.integration.auditor import Auditor
+from tests.integration.conftest import Record, WorkerFactory
+from tests.integration.ledger import Verdict
+from tests.integration.traffic import Platform, tracks
+
+pytestmark = pytest.mark.kafka
+
+
+def test_two_workers_share_a_thousand_events_and_resume_after_a_restart(
+    bootstrap: str,
+    platform: Platform,
+    auditor: Auditor,
+    new_worker: WorkerFactory,
+    record: Record,
+) -> None:
+    catalogue = tracks(platform, 12)
+    first, second = new_worker(bootstrap, "first"), new_worker(bootstrap, "second")
+    first.start(wait=False)
+    second.start()
+    first.wait_ready()
+    platform.mix(catalogue, 500, poison_share=0.05)
+    platform.flush()
+    assert auditor.follow(platform.entries, 60, until_missing=0) == 0
+    # Both took part: the range assignor gives each its share of the partitions.
+    for worker in (first, second):
+        assert worker.metric("emotion_partitions_assigned", {"lane": "known"}) == 2
+        assert worker.metric("emotion_events_consumed_total", {"lane": "known"}) > 0
+
+    # Down while events arrive: they wait in Kafka, and nobody answers them twice.
+    assert first.terminate()[0] == 0
+    assert second.terminate()[0] == 0
+    platform.mix([*catalogue, platform.track(12)], 500, poison_share=0.05)
+    platform.flush()
+    first.start(wait=False)
+    second.start()
+    first.wait_ready()
+    verdict: Verdict = auditor.wait(platform.entries, 60)
+    record(verdict)
+    assert verdict.inputs == 1000
+    assert verdict.balanced, verdict.line()
+    assert verdict.duplicated == 0, verdict.line()
+    await_no_lag(bootstrap)
+
+
+def test_burst_of_plays_of_one_new_track_is_one_analysis(
+    bootstrap: str, platform: Platform, auditor: Auditor, new_worker: WorkerFactory, record: Record
+) -> None:
+    worker = new_worker(bootstrap).start()
+    before = worker.metric("emotion_analyses_started_total")
+    track = platform.track(0)
+    for _ in range(1000):
+        platform.play(track)
+    platform.flush()
+    verdict = auditor.wait(platform.entries, 60)
+    analyses = worker.metric("emotion_analyses_started_total") - before
+    record(verdict, f"{analyses:.0f} analysis")
+    assert verdict.balanced and verdict.emotions == 1000, verdict.line()
+    assert verdict.duplicated == 0, verdict.line()
+    assert analyses == 1
+
+
+def test_upload_followed_at_once_by_plays_answers_each_alike(
+    bootstrap: str, platform: Platform, auditor: Auditor, new_worker: WorkerFactory, record: Record
+) -> None:
+    worker = new_worker(bootstrap).start()
+    before = worker.metric("emotion_analyses_started_total")
+    track = platform.track(0, seconds=70.0)
+    platform.upload(track)
+    for _ in range(20):
+        platform.play(track)
+    platform.flush()
+    verdict = auditor.wait(platform.entries, 60)
+    record(verdict)
+    assert verdict.balanced and verdict.emotions == 21, verdict.line()
+    assert worker.metric("emotion_analyses_started_total") - before == 1
+    assert len({emotion.payload["emotion"] for emotion in auditor.emotions}) == 1
+    assert {emotion.payload["audio_sha256"] for emotion in auditor.emotions} != {""}
