@@ -34,83 +34,84 @@ class EnergyCurve(NamedTuple):
 
 
 @vectorised
-def _running_sums(y: Samples, marks: Starts, turns: NDArray[np.float64], sums: NDArray[np.float64]) -> None:
-    """Sum samples and squares, plain and turning with the window's cosines, up to each mark.
-
-    Parameters
-    ----------
-    y : np.ndarray, shape (n_samples,), float32
-    marks : np.ndarray, shape (n_marks,), int64
-        Rising sample numbers.
-    turns : np.ndarray, shape (4, period), float64
-        Cosine and sine of the window's turn, and of twice the turn.
-    sums : np.ndarray, shape (n_marks, 11), float64
-        Receives the sums over all samples before the mark.
-    """
-    period = turns.shape[1]
-    signs = np.ones(period + 1)
-    signs[1::2] = -1
-    total = np.zeros(11)
-    place = 0
-    for m in range(len(marks)):
-        while place < marks[m]:
-            phase = place % period
-            length = min(marks[m] - place, period - phase)
-            s0 = s1 = s2 = s3 = s4 = 0.0
-            x0 = x1 = x2 = 0.0
-            a0 = a1 = a2 = 0.0
-            parity = place % 2
-            for j in range(length):
-                x = np.float64(y[place + j])
-                c, s = turns[0, phase + j], turns[1, phase + j]
-                square = x * x
-                s0 += square
-                s1 += square * c
-                s2 += square * s
-                s3 += square * turns[2, phase + j]
-                s4 += square * turns[3, phase + j]
-                x0 += x
-                x1 += x * c
-                x2 += x * s
-                alternating = x * signs[parity + j]
-                a0 += alternating
-                a1 += alternating * c
-                a2 += alternating * s
-            total[0] += s0
-            total[1] += s1
-            total[2] += s2
-            total[3] += s3
-            total[4] += s4
-            total[5] += x0
-            total[6] += x1
-            total[7] += x2
-            total[8] += a0
-            total[9] += a1
-            total[10] += a2
-            place += length
-        sums[m] = total
+def _add_strip(
+    strip: Samples, turns: NDArray[np.float64], signs: NDArray[np.float64], total: NDArray[np.float64]
+) -> None:
+    """Add samples and squares, plain and turning with the window's cosines, to eleven running sums."""
+    cos1, sin1, cos2, sin2 = turns[0], turns[1], turns[2], turns[3]
+    s0 = s1 = s2 = s3 = s4 = 0.0
+    x0 = x1 = x2 = 0.0
+    a0 = a1 = a2 = 0.0
+    for j in range(len(strip)):
+        x = np.float64(strip[j])
+        square = x * x
+        s0 += square
+        s1 += square * cos1[j]
+        s2 += square * sin1[j]
+        s3 += square * cos2[j]
+        s4 += square * sin2[j]
+        x0 += x
+        x1 += x * cos1[j]
+        x2 += x * sin1[j]
+        alternating = x * signs[j]
+        a0 += alternating
+        a1 += alternating * cos1[j]
+        a2 += alternating * sin1[j]
+    total[0] += s0
+    total[1] += s1
+    total[2] += s2
+    total[3] += s3
+    total[4] += s4
+    total[5] += x0
+    total[6] += x1
+    total[7] += x2
+    total[8] += a0
+    total[9] += a1
+    total[10] += a2
 
 
 @compiled
-def _combine(
-    starts: Starts,
-    length: int,
-    n_fft: int,
-    sums: NDArray[np.float64],
-    begins: Starts,
-    ends: Starts,
-    turns: NDArray[np.float64],
+def _frame_energies(
+    y: Samples, starts: Starts, length: int, n_fft: int, turns: NDArray[np.float64], signs: NDArray[np.float64]
 ) -> NDArray[np.float64]:
+    """Walk over the signal once, noting the running sums where frames begin and what was added where they end.
+
+    Parameters
+    ----------
+    turns : np.ndarray, shape (4, period), float64
+        Cosine and sine of the window's turn, and of twice the turn.
+    signs : np.ndarray, shape (period + 1,), float64
+        1, -1, 1, ...: the highest bin is the sum of samples with alternating sign.
+    """
+    n = len(starts)
     period = turns.shape[1]
-    out = np.empty(len(starts))
-    for i in range(len(starts)):
-        d = sums[ends[i]] - sums[begins[i]]
-        phase = (starts[i] - 1) % period  # the window counts from 1 in the frame
-        c, s, c2, s2 = turns[0, phase], turns[1, phase], turns[2, phase], turns[3, phase]
-        squares = 0.375 * d[0] - 0.5 * (c * d[1] + s * d[2]) + 0.125 * (c2 * d[3] + s2 * d[4])
-        first = 0.5 * d[5] - 0.5 * (c * d[6] + s * d[7])
-        last = 0.5 * d[8] - 0.5 * (c * d[9] + s * d[10])
-        out[i] = 0.5 * (n_fft * squares + first * first + last * last)
+    total = np.zeros(11)
+    before = np.empty((n, 11))
+    out = np.empty(n)
+    begun = ended = 0
+    place = starts[0]
+    while ended < n:
+        if begun < n and starts[begun] == place:
+            before[begun] = total
+            begun += 1
+            continue
+        if starts[ended] + length == place:
+            d = total - before[ended]
+            phase = (starts[ended] - 1) % period  # the window counts from 1 in the frame
+            c, s, c2, s2 = turns[0, phase], turns[1, phase], turns[2, phase], turns[3, phase]
+            squares = 0.375 * d[0] - 0.5 * (c * d[1] + s * d[2]) + 0.125 * (c2 * d[3] + s2 * d[4])
+            first = 0.5 * d[5] - 0.5 * (c * d[6] + s * d[7])
+            last = 0.5 * d[8] - 0.5 * (c * d[9] + s * d[10])
+            out[ended] = 0.5 * (n_fft * squares + first * first + last * last)
+            ended += 1
+            continue
+        end = starts[ended] + length
+        if begun < n:
+            end = min(end, starts[begun])
+        phase = place % period
+        end = min(end, place + period - phase)
+        _add_strip(y[place:end], turns[:, phase:], signs[place % 2 :], total)
+        place = end
     return out
 
 
@@ -121,7 +122,7 @@ def frame_energies(y: Samples, starts: Starts, length: int) -> NDArray[np.float6
     ----------
     y : np.ndarray, shape (n_samples,), float32
     starts : np.ndarray, shape (n_frames,), int64
-        First samples; their order does not matter.
+        First samples, rising.
     length : int
 
     Returns
@@ -130,11 +131,8 @@ def frame_energies(y: Samples, starts: Starts, length: int) -> NDArray[np.float6
     """
     angle = 2 * np.pi * np.arange(length + 1) / (length + 1)
     turns = np.array([np.cos(angle), np.sin(angle), np.cos(2 * angle), np.sin(2 * angle)])
-    marks = np.unique(np.concatenate([starts, starts + length]))
-    sums = np.empty((len(marks), 11))
-    _running_sums(y, marks, turns, sums)
-    begins, ends = np.searchsorted(marks, starts), np.searchsorted(marks, starts + length)
-    return _combine(starts, length, power_of_two(length), sums, begins, ends, turns)
+    signs = np.where(np.arange(length + 2) % 2, -1.0, 1.0)
+    return _frame_energies(y, starts, length, power_of_two(length), turns, signs)
 
 
 def onset_curve(y: Samples, sr: int) -> EnergyCurve:

@@ -22,6 +22,7 @@ from features.peaks import OPEN, pick_peaks
 _CONTRAST: Final = 0.01
 # Beyond this many critical distances a pair adds less than a millionth of what the closest pairs add.
 _REACH: Final = 4.2
+_STRIP: Final = 128
 
 
 @lru_cache(maxsize=4)
@@ -43,17 +44,19 @@ def _pair_weights(n_bins: int, bin_hz: float) -> tuple[NDArray[np.float32], NDAr
 
 
 @vectorised
-def _magnitudes(spectrum: NDArray[np.complex64], out: NDArray[np.float32]) -> tuple[float, float]:
-    """Write magnitudes and give the least and the greatest."""
-    low, high = np.float32(np.inf), np.float32(0)
+def _magnitudes(spectrum: NDArray[np.complex64], out: NDArray[np.float32]) -> None:
     for i in range(out.shape[0]):
-        for k in range(out.shape[1]):
-            c = spectrum[i, k]
-            value = np.sqrt(c.real * c.real + c.imag * c.imag)
-            out[i, k] = value
-            low = value if value < low else low
-            high = value if value > high else high
-    return float(low), float(high)
+        frame, line = spectrum[i], out[i]
+        for k in range(len(line)):
+            line[k] = np.sqrt(frame[k].real * frame[k].real + frame[k].imag * frame[k].imag)
+
+
+@vectorised
+def _any_reaches(strip: NDArray[np.float32], level: float) -> bool:
+    count = 0
+    for value in strip:
+        count += value >= level
+    return count > 0
 
 
 @vectorised
@@ -63,10 +66,11 @@ def _beating(
     """Sum the roughness of all pairs of peaks; ``lines`` holds amplitudes at peaks and zero elsewhere."""
     total = 0.0
     for lower in tops:
-        first = offsets[lower]
+        run = weights[offsets[lower] : offsets[lower + 1]]
+        above = lines[lower + 1 : lower + 1 + len(run)]
         sum_above = np.float32(0)
-        for d in range(offsets[lower + 1] - first):
-            sum_above += lines[lower + 1 + d] * weights[first + d]
+        for d in range(len(run)):
+            sum_above += above[d] * run[d]
         total += lines[lower] * sum_above
     return total
 
@@ -77,11 +81,16 @@ def _roughness_of_frames(
 ) -> NDArray[np.float64]:
     n_frames, n_bins = S.shape
     contrast = _CONTRAST * (high - low)
+    level = low + contrast
     curve = np.zeros(n_frames)
     lines = np.zeros(n_bins, np.float32)
     found = np.empty(n_bins // 2 + 1, np.int64)
     for i in range(n_frames):
-        tops = found[: pick_peaks(S[i], contrast, low + contrast, OPEN, OPEN, found)]
+        end = n_bins
+        while end > _STRIP and not _any_reaches(S[i, end - _STRIP : end], level):
+            end -= _STRIP
+        heard = S[i, : min(end + 1, n_bins)]  # one more bin, so that what lies past it changes no peak
+        tops = found[: pick_peaks(heard, contrast, level, OPEN, OPEN, found)]
         for j in tops:
             lines[j] = S[i, j]
         curve[i] = _beating(lines, tops, weights, offsets)
@@ -107,8 +116,9 @@ def roughness_curve(y: Samples, sr: int) -> NDArray[np.float64]:
     n_fft = power_of_two(length)
     starts = blocked_starts(len(y), length, 0.5 * (0.05 * sr))
     S = np.empty((len(starts), n_fft // 2 + 1), np.float32)
-    limits = [_magnitudes(spectrum, S[rows]) for rows, spectrum in spectra(y, starts, hamming(length), n_fft)]
-    low, high = min(low for low, _ in limits), max(high for _, high in limits)
+    for rows, spectrum in spectra(y, starts, hamming(length), n_fft):
+        _magnitudes(spectrum, S[rows])
+    low, high = float(S.min()), float(S.max())
     if low == high:
         return np.zeros(len(starts))
     return _roughness_of_frames(S, low, high, *_pair_weights(S.shape[1], sr / n_fft))

@@ -14,7 +14,7 @@ from features.spectrum import ClipSpectrum
 
 _ROLLOFF_SHARE: Final = 0.85
 _BRIGHT: Final = 1500.0  # Hz
-_STRIP: Final = 1024
+_STRIP: Final = 128
 # MIRtoolbox gives no centroid for spectra flatter than this.
 _NOISE_ENTROPY: Final = 0.95
 
@@ -57,31 +57,26 @@ def _sums(S: NDArray[np.float32], strips: NDArray[np.float64]) -> NDArray[np.flo
     """
     sums = np.zeros(7)
     step = 1.0 / (len(S) - 1)
-    for strip in range(len(strips)):
-        m0 = m1 = m2 = m3 = m4 = 0.0
-        logs = weighted = 0.0
-        for k in range(strip * _STRIP, min((strip + 1) * _STRIP, len(S))):
-            u = step * k
-            value = S[k]
-            moment = np.float64(value)
-            m0 += moment
-            moment *= u
-            m1 += moment
-            moment *= u
-            m2 += moment
-            moment *= u
-            m3 += moment
-            moment *= u
-            m4 += moment
+    for index in range(len(strips)):
+        strip = S[index * _STRIP : (index + 1) * _STRIP]
+        c0 = c1 = c2 = logs = weighted = np.float32(0)
+        for j in range(len(strip)):
+            value = strip[j]
+            place = np.float32(j) * value
             log = _log(value)
-            logs += np.float64(log)
-            weighted += np.float64(log * value)
-        strips[strip] = m0
+            c0 += value
+            c1 += place
+            c2 += np.float32(j) * place
+            logs += log
+            weighted += log * value
+        # Powers of (u + j * step), u being the strip's beginning; third and fourth powers of j * step are nothing.
+        u, m0, m1, m2 = index * _STRIP * step, np.float64(c0), c1 * step, c2 * step * step
+        strips[index] = m0
         sums[0] += m0
-        sums[1] += m1
-        sums[2] += m2
-        sums[3] += m3
-        sums[4] += m4
+        sums[1] += u * m0 + m1
+        sums[2] += u * u * m0 + 2 * u * m1 + m2
+        sums[3] += u**3 * m0 + 3 * u**2 * m1 + 3 * u * m2
+        sums[4] += u**4 * m0 + 4 * u**3 * m1 + 6 * u**2 * m2
         sums[5] += logs
         sums[6] += weighted
     return sums

@@ -23,6 +23,7 @@ _SEMITONE: Final = 2 ** (1 / 12) - 1
 _C4: Final = 261.6256  # Hz
 _FLOOR: Final = 0.01  # 20 dB below the strongest line
 _BATCH: Final = 16
+_REACH: Final = 12  # taps on each side of the half-band filter
 
 
 class Semitones(NamedTuple):
@@ -176,18 +177,9 @@ def _half_band_taps() -> NDArray[np.float32]:
 
     Returns the taps at the distances 1, 3, ..., 23 from the centre, whose own is one half; those at even ones are zero.
     """
-    d = np.arange(1, 24, 2)
-    taps = np.sin(np.pi * d / 2) / (np.pi * d) * np.kaiser(49, 14.0)[24 + d]
+    d = 2 * np.arange(_REACH) + 1
+    taps = np.sin(np.pi * d / 2) / (np.pi * d) * np.kaiser(4 * _REACH + 1, 14.0)[2 * _REACH + d]
     return np.asarray(taps * (0.25 / taps.sum()), np.float32)
-
-
-@vectorised
-def _range(frame: Samples) -> tuple[np.float32, np.float32]:
-    low = high = frame[0]
-    for j in range(len(frame)):
-        low = frame[j] if frame[j] < low else low
-        high = frame[j] if frame[j] > high else high
-    return low, high
 
 
 @vectorised
@@ -200,47 +192,35 @@ def _lift(frame: Samples, low: np.float32, window: Samples, out: Samples) -> Non
 @vectorised
 def _halve(frame: Samples, taps: NDArray[np.float32], odd: Samples, out: Samples) -> None:
     """Low-pass a frame and drop every second sample; both go round the ends, as the transform does."""
-    reach = len(taps)
     n = len(out)
-    inner = odd[reach : reach + n]
+    inner = odd[_REACH : _REACH + n]
     for m in range(n):
         out[m] = np.float32(0.5) * frame[2 * m]
         inner[m] = frame[2 * m + 1]
-    odd[:reach] = odd[n : n + reach]
-    odd[reach + n :] = odd[reach : 2 * reach]
-    for begin in range(0, n, 1024):
-        strip = out[begin : begin + 1024]
-        for t in range(reach):
-            tap = taps[t]
-            left, right = odd[begin + reach - t - 1 :], odd[begin + reach + t :]
-            for m in range(len(strip)):
-                strip[m] += tap * (left[m] + right[m])
+    odd[:_REACH] = odd[n : n + _REACH]
+    odd[_REACH + n :] = odd[_REACH : 2 * _REACH]
+    for m in range(n):
+        total = out[m]
+        for t in range(_REACH):  # a constant number of rounds, so the compiler unrolls them
+            total += taps[t] * (odd[m + _REACH - 1 - t] + odd[m + _REACH + t])
+        out[m] = total
 
 
 @compiled
 def _cut_lifted(
-    y: Samples,
-    starts: Starts,
-    window: Samples,
-    taps: NDArray[np.float32],
-    frames: NDArray[np.float32],
-    silent: NDArray[np.bool_],
+    y: Samples, starts: Starts, low: Samples, window: Samples, taps: NDArray[np.float32], frames: NDArray[np.float32]
 ) -> None:
     """Write lifted and windowed frames into rows, halved where there are taps."""
     length = len(window)
-    halved = len(taps) > 0
-    n_fft = frames.shape[1] * (2 if halved else 1)
-    whole = np.zeros(n_fft, np.float32)
-    odd = np.empty(frames.shape[1] + 2 * len(taps), np.float32)
+    whole = np.zeros(2 * frames.shape[1], np.float32)
+    odd = np.empty(frames.shape[1] + 2 * _REACH, np.float32)
     for i in range(len(starts)):
         frame = y[starts[i] : starts[i] + length]
-        low, high = _range(frame)
-        silent[i] = low == high
-        if halved:
-            _lift(frame, low, window, whole)
+        if len(taps):
+            _lift(frame, low[i], window, whole)
             _halve(whole, taps, odd, frames[i])
         else:
-            _lift(frame, low, window, frames[i])
+            _lift(frame, low[i], window, frames[i])
 
 
 @lru_cache(maxsize=1)
@@ -271,17 +251,18 @@ def frame_chromas(y: Samples, starts: Starts, length: int, sr: int) -> NDArray[n
     layout = semitones(length, n_fft, sr)
     taps, n_frame = (_half_band_taps(), n_fft // 2) if sr > 32_000 else (np.empty(0, np.float32), n_fft)
     chromas = np.empty((len(starts), 12))
-    silent = np.empty(len(starts), np.bool_)
+    low = np.array([y[begin : begin + length].min() for begin in starts])
+    high = np.array([y[begin : begin + length].max() for begin in starts])
     frames = np.zeros((_BATCH, n_frame), np.float32)
     for first in range(0, len(starts), _BATCH):
         rows = slice(first, min(first + _BATCH, len(starts)))
         batch = frames[: rows.stop - first]
-        _cut_lifted(y, starts[rows], hamming(length), taps, batch, silent[rows])
+        _cut_lifted(y, starts[rows], low[rows], hamming(length), taps, batch)
         spectrum = fft.rfft(batch, axis=1)
         _chroma_of_frames(
             spectrum, layout.first, layout.end, layout.edges, layout.weights, layout.classes, chromas[rows]
         )
-    chromas[silent] = 0
+    chromas[low == high] = 0
     return chromas
 
 
