@@ -12,8 +12,9 @@ def _energies(y: Samples, starts: Starts, length: int) -> NDArray[np.float64]:
     energies = np.empty(len(starts))
     for i in range(len(starts)):
         total = 0.0
-        for j in range(starts[i], starts[i] + length):
-            total += np.float64(y[j]) * np.float64(y[j])
+        frame = y[starts[i] : starts[i] + length]
+        for j in range(len(frame)):
+            total += np.float64(frame[j]) * np.float64(frame[j])
         energies[i] = total
     return energies
 
@@ -21,8 +22,9 @@ def _energies(y: Samples, starts: Starts, length: int) -> NDArray[np.float64]:
 @vectorised
 def _sign_changes(y: Samples) -> int:
     count = 0
-    for i in range(1, len(y)):
-        count += y[i] * y[i - 1] < 0
+    earlier, later = y[:-1], y[1:]
+    for i in range(len(later)):
+        count += later[i] * earlier[i] < 0
     return count
 
 

@@ -60,9 +60,10 @@ def _band_powers(
     for i in range(out.shape[0]):
         for band in range(out.shape[1]):
             total = np.float32(0)
-            for k in range(edges[band], edges[band + 1]):
-                c = spectrum[i, k]
-                total += (c.real * c.real + c.imag * c.imag) * weights[k]
+            lines = spectrum[i, edges[band] : edges[band + 1]]
+            weight = weights[edges[band] : edges[band + 1]]
+            for k in range(len(lines)):
+                total += (lines[k].real * lines[k].real + lines[k].imag * lines[k].imag) * weight[k]
             out[i, band] = total
 
 

@@ -97,12 +97,12 @@ def frame_times(starts: Starts, length: int, sr: int) -> NDArray[np.float64]:
 
 
 @vectorised
-def cut_frames(y: Samples, starts: Starts, window: Samples, stride: int, frames: NDArray[np.float32]) -> None:
-    """Write windowed frames into rows, taking every ``stride``-th sample; what lies past the window is left alone."""
+def _cut_frames(y: Samples, starts: Starts, window: Samples, frames: NDArray[np.float32]) -> None:
+    """Write windowed frames into rows; what lies past the window is left alone."""
     for i in range(len(starts)):
-        begin = starts[i]
+        frame, row = y[starts[i] : starts[i] + len(window)], frames[i]
         for j in range(len(window)):
-            frames[i, j] = y[begin + stride * j] * window[j]
+            row[j] = frame[j] * window[j]
 
 
 def spectra(y: Samples, starts: Starts, window: Samples, n_fft: int) -> Iterator[tuple[slice, NDArray[np.complex64]]]:
@@ -127,5 +127,5 @@ def spectra(y: Samples, starts: Starts, window: Samples, n_fft: int) -> Iterator
     for first in range(0, len(starts), size):
         rows = slice(first, min(first + size, len(starts)))
         frames = buffer[: rows.stop - rows.start]
-        cut_frames(y, starts[rows], window, 1, frames)
+        _cut_frames(y, starts[rows], window, frames)
         yield rows, fft.rfft(frames, axis=1)

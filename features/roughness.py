@@ -53,9 +53,9 @@ def _magnitudes(spectrum: NDArray[np.complex64], out: NDArray[np.float32]) -> No
 
 @vectorised
 def _any_reaches(strip: NDArray[np.float32], level: float) -> bool:
-    count = 0
-    for value in strip:
-        count += value >= level
+    count = np.int32(0)
+    for k in range(len(strip)):
+        count += np.int32(strip[k] >= level)
     return count > 0
 
 

@@ -17,6 +17,7 @@ from scipy import fft
 
 from features.compiled import vectorised
 from features.frames import Samples, power_of_two
+from features.transform import rfft
 
 _STRIP: Final = 64
 # Rounding noise of the transform in units of its root mean square, with a margin of several deviations.
@@ -83,13 +84,15 @@ def _difference_windowed(y: Samples, out: Samples) -> tuple[float, float]:
     for begin in range(0, n, _STRIP):
         c, s = np.cos(turn * begin), np.sin(turn * begin)
         length = min(_STRIP, n - begin)
+        samples, steps = y[begin : begin + length], out[begin : begin + length]
         strip[0] = previous
+        windowed = strip[1:]
         for j in range(length):
-            strip[j + 1] = y[begin + j] * (0.54 - 0.46 * (c * cosines[j] - s * sines[j]))
+            windowed[j] = samples[j] * (0.54 - 0.46 * (c * cosines[j] - s * sines[j]))
         for j in range(length):
-            step = strip[j + 1] - strip[j]
-            out[begin + j] = step
-            total += strip[j + 1]
+            step = windowed[j] - strip[j]
+            steps[j] = step
+            total += windowed[j]
             energy += step * step
         previous = strip[length]
     out[n:] = 0
@@ -119,8 +122,9 @@ def _exact_magnitude(y: Samples, k: int, n_fft: int) -> float:
         c, s = np.cos(turn * begin), np.sin(turn * begin)
         strip_c = 0.0
         strip_s = 0.0
-        for j in range(min(_STRIP, n - begin)):
-            value = y[begin + j] * (0.54 - 0.46 * (c * window_c[j] - s * window_s[j]))
+        samples = y[begin : min(begin + _STRIP, n)]
+        for j in range(len(samples)):
+            value = samples[j] * (0.54 - 0.46 * (c * window_c[j] - s * window_s[j]))
             strip_c += value * line_c[j]
             strip_s += value * line_s[j]
         phase = angle * (k * begin % n_fft)
@@ -161,7 +165,7 @@ def clip_spectrum(y: Samples, sr: int) -> ClipSpectrum:
     n_fft = power_of_two(len(y))
     differenced = np.empty(n_fft, np.float32)
     total, energy = _difference_windowed(y, differenced)
-    spectrum = fft.rfft(differenced, overwrite_x=True)
+    spectrum = rfft(differenced)
     integrate = integrator(n_fft)
     S = np.empty(n_fft // 2 + 1, np.float32)
     _magnitudes(spectrum, integrate, S)

@@ -44,10 +44,11 @@ def _bands(S: NDArray[np.float32], edges: NDArray[np.float64], bin_hz: float) ->
         end = min(int(np.floor(upper / bin_hz)) + 1, len(S))
         rising = 0.0
         falling = 0.0
-        for k in range(first, end):
-            place = (k * bin_hz - lower) / (upper - lower)
-            rising += S[k] * place
-            falling += S[k] * (1 - place)
+        lines = S[first:end]
+        for j in range(len(lines)):
+            place = ((first + j) * bin_hz - lower) / (upper - lower)
+            rising += lines[j] * place
+            falling += lines[j] * (1 - place)
         if b < len(bands):
             bands[b] += rising * 2 / (edges[b + 2] - lower)
         if b > 0:

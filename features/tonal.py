@@ -136,12 +136,13 @@ def _lifted_powers(
     c, s = np.cos(turn * np.arange(n)), np.sin(turn * np.arange(n))
     for begin in range(0, len(out), n):
         phase_c, phase_s = np.cos(turn * (first + begin)), np.sin(turn * (first + begin))
-        for j in range(min(n, len(out) - begin)):
-            k = first + begin + j
-            line = differenced[k]
-            real = line.real + np.float32(step * (1 - (phase_c * c[j] - phase_s * s[j])))
-            imaginary = line.imag + np.float32(step * (phase_s * c[j] + phase_c * s[j]))
-            out[begin + j] = (real * real + imaginary * imaginary) * integrate[k] * integrate[k]
+        powers = out[begin : min(begin + n, len(out))]
+        lines = differenced[first + begin : first + begin + len(powers)]
+        factors = integrate[first + begin : first + begin + len(powers)]
+        for j in range(len(powers)):
+            real = lines[j].real + np.float32(step * (1 - (phase_c * c[j] - phase_s * s[j])))
+            imaginary = lines[j].imag + np.float32(step * (phase_s * c[j] + phase_c * s[j]))
+            powers[j] = (real * real + imaginary * imaginary) * factors[j] * factors[j]
 
 
 def clip_chroma(y: Samples, spectrum: ClipSpectrum) -> NDArray[np.float64]:
