@@ -6,7 +6,7 @@ BIN     = $(VENV)/bin
 PIP     = $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-compile
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test test-quick test-faults test-endurance bench-stream lint format typecheck check clean lock
+.PHONY: help run setup setup-dev test test-quick test-faults test-endurance bench-stream bench-features lint format typecheck check clean lock
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -56,6 +56,17 @@ $(VENV)-peers/.stamp: tests/bench/peers.lock
 bench-stream: setup-dev $(VENV)-peers/.stamp ## Time the stream beside its peers on real Kafka (ARGS="--only known")
 	@$(BIN)/python -m tests.bench.bench_stream --peers-python $(VENV)-peers/bin/python $(ARGS)
 
+$(VENV)-bench/.stamp: requirements-bench.lock pyproject.toml
+	@test -x $(VENV)-bench/bin/python || $(PYTHON) -m venv $(VENV)-bench
+	@echo "installing from requirements-bench.lock ..."
+	@$(VENV)-bench/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes --only-binary :all: -r requirements-bench.lock
+	@$(VENV)-bench/bin/python -m pip --disable-pip-version-check --quiet install --no-build-isolation --no-deps --editable .
+	@touch $@
+
+# ARGS: see python -m tests.bench.bench_features --help.
+bench-features: $(VENV)-bench/.stamp ## Time the ear beside librosa and essentia: CPU, memory, cold start (ARGS="CLIP.flac")
+	@OMP_NUM_THREADS=1 $(VENV)-bench/bin/python -m tests.bench.bench_features $(ARGS)
+
 lint: setup-dev ## Check style
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -72,6 +83,7 @@ check: lint typecheck test ## Everything CI runs
 lock: ## Resolve the lock files anew (needs uv)
 	uv pip compile pyproject.toml --extra lifecycle --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --constraint requirements.lock --output-file requirements-dev.lock
+	uv pip compile pyproject.toml --extra bench --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --constraint requirements.lock --output-file requirements-bench.lock
 
 clean: ## Remove the environment and every cache
 	rm -rf $(VENV) $(VENV)-peers .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

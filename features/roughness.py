@@ -56,7 +56,7 @@ def _any_reaches(strip: NDArray[np.float32], level: float) -> bool:
     count = np.int32(0)
     for k in range(len(strip)):
         count += np.int32(strip[k] >= level)
-    return count > 0
+    return bool(count > 0)
 
 
 @vectorised

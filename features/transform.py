@@ -27,7 +27,7 @@ _LONG: Final = 1 << 18
 @lru_cache(maxsize=1)
 def _rotations(n_columns: int) -> NDArray[np.complex64]:
     turns = np.outer(np.arange(_ROWS // 2 + 1), np.arange(n_columns)) / (_ROWS * n_columns)
-    return np.exp(-2j * np.pi * turns).astype(np.complex64)
+    return np.asarray(np.exp(-2j * np.pi * turns), np.complex64)
 
 
 @vectorised
