@@ -204,7 +204,7 @@ def load_window(
     path : path-like
         A regular file: WAV, FLAC, MP3, Ogg (Vorbis, Opus, FLAC), M4A (AAC, ALAC) or AAC.
     start, duration : float
-        The window in seconds, ``start`` >= 0 and ``duration`` > 0.
+        The window in seconds, ``start`` >= 0 and ``duration`` > 0; infinity for the whole track.
     native_rate : bool
         Keep the file's sampling rate.
     limits : AudioLimits, optional
@@ -230,11 +230,11 @@ def load_window(
     ValueError
         If ``start`` or ``duration`` is out of range.
     """
-    if not (0 <= start < math.inf and 0 < duration < math.inf):
+    if not (0 <= start < math.inf and duration > 0):
         raise ValueError(f"expected start >= 0 and duration > 0 seconds, got {start} and {duration}")
     limits = limits or AudioLimits()
     with _checked_track(path, limits) as track:
-        wanted = min(round(duration * track.sr), track.frames)
+        wanted = round(min(duration * track.sr, track.frames))
         if wanted < max(1, round(limits.min_window_seconds * track.sr)):
             heard = f"{wanted / track.sr:.2f} s (the track has {track.frames / track.sr:.2f} s)"
             raise AudioTooShortError(f"expected at least {limits.min_window_seconds:g} s of audio, got {heard}")

@@ -1,4 +1,4 @@
-"""Where the dataset's 400 rows lie, column by column: three quantiles, not the table."""
+"""Where the dataset's 400 rows lie, column by column: three quantiles and the spread, not the table."""
 
 import json
 from dataclasses import dataclass
@@ -9,17 +9,20 @@ from features.schema import FEATURE_NAMES
 
 @dataclass(frozen=True, slots=True)
 class Typical:
-    """Quantiles of one column over the Turkish Music Emotion table.
+    """Quantiles and spread of one column over the Turkish Music Emotion table.
 
     Parameters
     ----------
     p5, median, p95 : float
         Five per cent of the 400 rows lie below ``p5``, five above ``p95``; in the column's unit.
+    std : float
+        Standard deviation of the 400 rows.
     """
 
     p5: float
     median: float
     p95: float
+    std: float
 
     def position(self, value: float) -> float:
         """Place a value: -1 at the 5th percentile, 0 at the median, 1 at the 95th, straight in between and beyond."""
@@ -28,7 +31,7 @@ class Typical:
 
 
 def read_typical() -> dict[str, Typical]:
-    """Read the quantiles of every column, in ``FEATURE_NAMES`` order.
+    """Read the quantiles and the spread of every column, in ``FEATURE_NAMES`` order.
 
     Returns
     -------

@@ -18,6 +18,7 @@ from rich.progress import Progress
 
 from consumer.errors import Reason
 from features import FEATURE_NAMES, AudioLimits, FeatureError, FeatureVector, extract_file
+from features.audio import WINDOW_SECONDS
 
 FORMATS: Final = ("csv", "json")
 
@@ -27,7 +28,9 @@ FORMATS: Final = ("csv", "json")
 @click.option("--format", "output_format", type=click.Choice(FORMATS), default="csv", show_default=True)
 @click.option("--start", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Window's begin, seconds.")
 @click.option(
-    "--duration", type=click.FloatRange(min=0, min_open=True), default=30.0, show_default=True, help="Seconds heard."
+    "--duration",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds heard.  [default: 30; the whole file with --native-rate]",
 )
 @click.option(
     "--native-rate",
@@ -42,7 +45,7 @@ def command(
     paths: Sequence[str],
     output_format: str,
     start: float,
-    duration: float,
+    duration: float | None,
     native_rate: bool,
     workers: int,
     plot: Path | None,
@@ -54,6 +57,9 @@ def command(
     """
     if plot and len(paths) > 1:
         raise click.UsageError("--plot draws one file; give one FILE")
+    if duration is None:
+        # MIRtoolbox hears files whole; some golden clips have 30.04 s.
+        duration = math.inf if native_rate and start == 0 else WINDOW_SECONDS
     hear = partial(_hear, start=start, duration=duration, native_rate=native_rate)
     writer = _CsvWriter() if output_format == "csv" else _JsonWriter()
     errors = Console(stderr=True, soft_wrap=True, markup=False, highlight=False, emoji=False)

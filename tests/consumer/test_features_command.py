@@ -1,5 +1,6 @@
 """``emotion-stream features``: what is printed, where, and with which exit status."""
 
+import contextlib
 import csv
 import io
 import json
@@ -91,10 +92,27 @@ def test_features_window_is_the_one_asked_for(piece: Path) -> None:
     assert float(row["_RMSenergy_Mean"]) == extract_file(piece, 0.5, 5.0)["_RMSenergy_Mean"]
 
 
+def test_features_native_rate_hears_the_whole_file(tmp_path: Path) -> None:
+    path = tmp_path / "long.wav"
+    soundfile.write(path, tune(31.0, 8_000, channels=1) * np.linspace(0, 1, 31 * 8_000)[:, None], 8_000)
+    (whole,), (window,) = rows(run(path, "--native-rate")), rows(run(path, "--native-rate", "--duration", "30"))
+    assert float(whole["_RMSenergy_Mean"]) > float(window["_RMSenergy_Mean"])
+
+
 def test_features_two_workers_print_the_same_in_order(piece: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.wav"
     soundfile.write(other, tune(5.5, seed=1), SR)
     assert run(piece, other, "--workers", "2").stdout == run(piece, other).stdout
+
+
+def _read_to_the_end(terminal: int) -> str:
+    """Read a terminal until its last writer has closed it, which Linux reports as an input/output error."""
+    shown = b""
+    with contextlib.suppress(OSError):
+        while data := os.read(terminal, 4096):
+            shown += data
+    os.close(terminal)
+    return shown.decode()
 
 
 def test_features_bar_on_a_terminal_leaves_standard_output_alone(piece: Path, tmp_path: Path) -> None:
@@ -103,9 +121,9 @@ def test_features_bar_on_a_terminal_leaves_standard_output_alone(piece: Path, tm
     arguments = [sys.executable, "-m", "consumer", "features", *files, "--format", "json"]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=its_other_end) as process:
         os.close(its_other_end)
-        output, _ = process.communicate(timeout=120)
-    shown = os.read(terminal, 100_000).decode()
-    os.close(terminal)
+        # The terminal first: it holds 4 kB and then stops its writer; one vector fits into the pipe.
+        shown = _read_to_the_end(terminal)
+        output, _ = process.communicate()
     assert process.returncode == 1
     assert [entry["path"] for entry in json.loads(output)] == [str(piece)]
     assert "listening" in shown and "none.wav: not_found: there is no such file" in shown

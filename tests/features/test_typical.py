@@ -29,5 +29,7 @@ def test_read_typical_agrees_with_the_dataset() -> None:
     with TABLE.open() as file:
         table = list(csv.DictReader(file))
     for name, column in read_typical().items():
-        quantiles = np.quantile([float(row[name]) for row in table], (0.05, 0.5, 0.95))
+        values = [float(row[name]) for row in table]
+        quantiles = np.quantile(values, (0.05, 0.5, 0.95))
         np.testing.assert_allclose((column.p5, column.median, column.p95), quantiles, atol=1e-6)
+        assert column.std == pytest.approx(np.std(values, ddof=1), rel=1e-5)
