@@ -41,6 +41,19 @@ LANE: Final = "known"
 RESTORED: Final = "known_lane_restored"
 _LAG_EVERY_SECONDS: Final = 5.0
 _REPEAT_ERROR_SECONDS: Final = 10.0
+_COMMIT_AGAIN_SECONDS: Final = 1.0
+# The group's coordinator restarts, moves, or is out of reach: the commit is as good as ever, only later.
+_COORDINATOR_AWAY: Final = (
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.NETWORK_EXCEPTION,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError._WAIT_COORD,
+    KafkaError._TRANSPORT,
+    KafkaError._TIMED_OUT,
+    KafkaError._ALL_BROKERS_DOWN,
+)
 
 
 @dataclass(slots=True)
@@ -103,6 +116,7 @@ class KnownLane:
         self._positions: dict[int, int] = {}
         self._newest: dict[int, datetime] = {}
         self._uncommitted: dict[int, int] = {}
+        self._commit_again_at: float | None = None
         self._refreshes = RefreshBudget(settings.max_reanalyses_per_second)
         self._stopping = threading.Event()
         self._next_lag = 0.0
@@ -150,6 +164,7 @@ class KnownLane:
                     self._handle(messages)
                 if self._failure is not None:
                     raise self._failure
+                self._commit_again()
                 self._measure_lag()
             self._commit_now()
         except Stopped:
@@ -395,10 +410,22 @@ class KnownLane:
         except KafkaException as error:
             self._on_commit(error.args[0], offsets)
 
+    def _commit_again(self) -> None:
+        """Repeat a commit that no coordinator took; with no events to follow, nothing else would."""
+        if self._commit_again_at is None or time.monotonic() < self._commit_again_at:
+            return
+        self._commit_again_at = None
+        offsets = [TopicPartition(TRACK_EVENTS.name, number, offset) for number, offset in self._uncommitted.items()]
+        if offsets:
+            self._consumer.commit(offsets=offsets, asynchronous=True)
+
     def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         if error is None:
             return
-        if error.code() in OVERTAKEN or error.retriable():
+        if error.code() in _COORDINATOR_AWAY or error.retriable():
+            self._commit_again_at = time.monotonic() + _COMMIT_AGAIN_SECONDS
+            logger.warning("commit not taken, trying again", extra={"facts": {"error": str(error)}})
+        elif error.code() in OVERTAKEN:
             logger.warning("commit refused; the events will be read again", extra={"facts": {"error": str(error)}})
         else:
             self._failure = BrokerError(f"cannot commit offsets of {TRACK_EVENTS.name}: {error}")

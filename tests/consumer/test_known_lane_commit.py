@@ -1,0 +1,72 @@
+"""What the known lane makes of a commit that Kafka does not take; no broker is needed."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from confluent_kafka import KafkaError
+from prometheus_client import CollectorRegistry
+
+from consumer.dead_letter import DeadLetterLimit
+from consumer.errors import BrokerError
+from consumer.health import Health
+from consumer.known_lane import RESTORED, KnownLane
+from consumer.metrics import Metrics
+from consumer.settings import Settings
+
+
+class Commits:
+    """Stands in for the consumer and remembers what was committed."""
+
+    def __init__(self) -> None:
+        self.offsets: list[dict[int, int]] = []
+
+    def commit(self, *, offsets: list[Any], asynchronous: bool) -> None:
+        assert asynchronous
+        self.offsets.append({place.partition: place.offset for place in offsets})
+
+
+@pytest.fixture
+def lane() -> Iterator[KnownLane]:
+    lane = KnownLane(
+        Settings(kafka_bootstrap_servers="127.0.0.1:1"),
+        metrics=Metrics(CollectorRegistry()),
+        health=Health([RESTORED]),
+        models=cast(Any, SimpleNamespace()),
+        limit=DeadLetterLimit(0),
+    )
+    lane._consumer.close()
+    yield lane
+
+
+@pytest.mark.parametrize(
+    "code", [KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.NOT_COORDINATOR, KafkaError._TRANSPORT]
+)
+def test_commit_while_coordinator_is_away_is_repeated(
+    lane: KnownLane, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    commits = Commits()
+    lane._consumer = commits  # type: ignore[assignment]  # a fake of the one method in use
+    lane._uncommitted = {0: 7}
+    lane._commit_again()
+    assert commits.offsets == [], "nothing was refused yet"
+
+    lane._on_commit(KafkaError(code), [])
+    lane._uncommitted[1] = 3
+    monkeypatch.setattr("consumer.known_lane.time.monotonic", lambda: float("inf"))
+    lane._commit_again()
+    lane._commit_again()
+    assert commits.offsets == [{0: 7, 1: 3}], "once, with the newest offsets"
+    assert lane._failure is None
+
+
+def test_commit_refused_for_a_newer_generation_is_left_to_the_new_owner(lane: KnownLane) -> None:
+    lane._on_commit(KafkaError(KafkaError.ILLEGAL_GENERATION), [])
+    assert lane._failure is None
+    assert lane._commit_again_at is None
+
+
+def test_commit_refused_for_good_stops_the_lane(lane: KnownLane) -> None:
+    lane._on_commit(KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED), [])
+    assert isinstance(lane._failure, BrokerError)
