@@ -132,7 +132,7 @@ def save_artifact(path: str | os.PathLike[str], classifier: Classifier, manifest
     joblib.dump(classifier, buffer, compress=("zlib", 6))
     digest = hashlib.sha256(buffer.getvalue()).hexdigest()
     manifest = msgspec.structs.replace(manifest, files={ESTIMATOR_FILE: digest}).named()
-    text = msgspec.json.format(msgspec.json.encode(manifest, order="deterministic"), indent=2) + b"\n"
+    text = msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
     for name, content in ((ESTIMATOR_FILE, buffer.getvalue()), (MANIFEST_FILE, text)):
         write_private(directory / name, content)
     return manifest

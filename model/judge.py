@@ -26,7 +26,7 @@ DECIMALS: Final = 6
 
 
 class Classifier(Protocol):
-    """What an artifact's estimator must be able to do; the judge calls nothing else."""
+    """What an artifact's estimator must be able to do; no other method is called."""
 
     def predict_proba(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         """Give calibrated probabilities, shape (n, 4), in ``EMOTIONS`` order."""
@@ -39,6 +39,9 @@ class Classifier(Protocol):
 
     def in_domain(self, X: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Say which inputs are like the training data, shape (n,)."""
+
+    def adapt(self, X: NDArray[np.float64]) -> "Classifier":
+        """Give a copy adapted to the statistics of unlabelled rows; a judge never calls it."""
 
 
 class Judge:

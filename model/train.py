@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from features.schema import FEATURE_NAMES, FEATURE_VERSION
 from model.artifact import installed_libraries
@@ -16,8 +18,8 @@ from model.classifier import EmotionClassifier
 from model.datasets import drop_exact_duplicates, load_table, near_duplicate_groups
 from model.emotions import EMOTIONS
 from model.errors import ArtifactMismatchError
-from model.judge import DECIMALS, Classifier
-from model.manifest import DataReference, Manifest, Score
+from model.judge import DECIMALS, Classifier, Judge
+from model.manifest import Adaptation, DataReference, Manifest, Score
 from model.policy import Policy, read_policy
 from model.trial import Procedure, Table, Trial, macro_f1, recalls, resamples, score, try_procedure
 
@@ -35,6 +37,8 @@ LICENCE: Final = "CC BY 4.0"
 REPEATS: Final = 3
 
 
+# One thread: how many share a sum changes its last digits, and an artifact must be reproduced wherever it is retrained.
+@threadpool_limits.wrap(limits=1)
 def train(
     path: Path,
     *,
@@ -102,7 +106,8 @@ def train(
     return classifier, manifest
 
 
-def retrain(manifest: Manifest, path: Path) -> Procedure:
+@threadpool_limits.wrap(limits=1)
+def retrain(manifest: Manifest, path: Path, *, adapted_to: NDArray[np.float64] | None = None) -> Classifier:
     """Train again exactly as a manifest says.
 
     Parameters
@@ -111,25 +116,73 @@ def retrain(manifest: Manifest, path: Path) -> Procedure:
         Of the artifact.
     path : Path
         The table that it names.
+    adapted_to : np.ndarray, shape (n, 50), optional
+        The catalogue that it names, where it was adapted.
 
     Returns
     -------
-    Procedure
+    Classifier
         Fitted; it must predict what the artifact predicts.
 
     Raises
     ------
     ArtifactMismatchError
-        If the table is another one.
+        If the table or the catalogue is another one.
     """
-    table, sha256 = read_distinct(path)
-    if sha256 != manifest.data.sha256:
-        raise ArtifactMismatchError(
-            f"{path}: expected the table that was trained on, {manifest.data.name} with SHA-256 "
-            f"{manifest.data.sha256}, got {sha256}"
-        )
+    table = read_training_table(manifest, path)
     classifier = build(manifest.estimator, manifest.params)
-    return classifier.fit(table.X, table.y, near_duplicate_groups(table.X))
+    classifier.fit(table.X, table.y, near_duplicate_groups(table.X))
+    if manifest.adapted_to is None:
+        return classifier
+    got = None if adapted_to is None else catalogue_digest(adapted_to)
+    if adapted_to is None or got != manifest.adapted_to.sha256:
+        raise ArtifactMismatchError(
+            f"expected the catalogue that it was adapted to, {manifest.adapted_to.name} with digest "
+            f"{manifest.adapted_to.sha256}, got {got or 'none'}"
+        )
+    return classifier.adapt(adapted_to)
+
+
+def adapt(judge: Judge, X: NDArray[np.float64], name: str) -> tuple[Classifier, Manifest]:
+    """Adapt a model to an unlabelled catalogue.
+
+    Parameters
+    ----------
+    judge : Judge
+        A model that was not adapted before.
+    X : np.ndarray, shape (n, 50), float64
+        Features of tracks that represent the catalogue.
+    name : str
+        What to call it in the manifest.
+
+    Returns
+    -------
+    classifier, manifest
+        For `save_artifact`. Drift is then measured from the catalogue; the scores stay those of the training table.
+
+    Raises
+    ------
+    ArtifactMismatchError
+        If the model was adapted already.
+    ValueError
+        If there are too few tracks.
+    """
+    if judge.manifest.adapted_to is not None:
+        raise ArtifactMismatchError(f"{judge.version}: already adapted to {judge.manifest.adapted_to.name}")
+    adaptation = Adaptation(name=name, sha256=catalogue_digest(X), tracks=len(X))
+    changed = msgspec.structs.replace(
+        judge.manifest,
+        adapted_to=adaptation,
+        deciles=deciles(X),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    return judge.classifier.adapt(X), changed
+
+
+def catalogue_digest(X: NDArray[np.float64]) -> str:
+    """Digest a catalogue's features, in whatever order its tracks come: SHA-256 of the sorted rows."""
+    rows = sorted(np.ascontiguousarray(row, dtype="<f8").tobytes() for row in X)
+    return hashlib.sha256(b"".join(rows)).hexdigest()
 
 
 def disagreements(one: Classifier, other: Classifier, X: NDArray[np.float64]) -> int:
@@ -159,6 +212,23 @@ def read_distinct(path: Path) -> tuple[Table, str]:
     """Read a table without its exact duplicates, with the SHA-256 of its file."""
     X, y = drop_exact_duplicates(*load_table(path))
     return Table(X, y), hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_training_table(manifest: Manifest, path: Path) -> Table:
+    """Read the table that a manifest names.
+
+    Raises
+    ------
+    ArtifactMismatchError
+        If it is another one.
+    """
+    table, sha256 = read_distinct(path)
+    if sha256 != manifest.data.sha256:
+        raise ArtifactMismatchError(
+            f"{path}: expected the table that was trained on, {manifest.data.name} with SHA-256 "
+            f"{manifest.data.sha256}, got {sha256}"
+        )
+    return table
 
 
 def summarise(trial: Trial, *, seed: int) -> tuple[dict[str, Score], dict[str, float]]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedGroupKFold
 
+from features.schema import COLUMNS
 from model.datasets import near_duplicate_groups
 from model.emotions import EMOTIONS
 from model.errors import DatasetError
@@ -27,6 +28,7 @@ from model.manifest import Score
 N_FOLDS: Final = 10
 N_RESAMPLES: Final = 1000
 CONFIDENCE: Final = 0.95
+_BOUNDS: Final = tuple(np.array([(column.low, column.high) for column in COLUMNS]).T)
 
 
 class Procedure(Classifier, Protocol):
@@ -83,7 +85,15 @@ class Trial:
 
 
 def try_procedure(
-    procedure: Procedure, train: Table, test: Table, *, coverage: float, seed: int, repeats: int, noise: float = 0.0
+    procedure: Procedure,
+    train: Table,
+    test: Table,
+    *,
+    coverage: float,
+    seed: int,
+    repeats: int,
+    noise: float = 0.0,
+    adapted_to: NDArray[np.float64] | None = None,
 ) -> Trial:
     """Fit without each fold of ``test`` and its near-duplicates in ``train``; ask about that fold.
 
@@ -98,7 +108,10 @@ def try_procedure(
     seed, repeats : int
         Of the folds; every repeat shuffles anew.
     noise : float
-        Gaussian noise on the rows asked, in standard deviations of each column.
+        Gaussian noise on the rows asked, in standard deviations of each column; what leaves the bounds of a column's
+        definition is put back on them.
+    adapted_to : np.ndarray, shape (m, 50), optional
+        Adapt to this catalogue after each fit.
 
     Returns
     -------
@@ -119,8 +132,10 @@ def try_procedure(
         for _, asked in folds.split(filled_test, truth, test_groups):
             seen = np.flatnonzero(~np.isin(train_groups, test_groups[asked]))
             known = train.X[seen]
-            fitted = clone(procedure).fit(fill(known, known), train.y[seen], train_groups[seen])
-            rows = fill(test.X[asked], known) + jitter[asked]
+            fitted: Classifier = clone(procedure).fit(fill(known, known), train.y[seen], train_groups[seen])
+            fitted = fitted if adapted_to is None else fitted.adapt(adapted_to)
+            rows = fill(test.X[asked], known)
+            rows = np.clip(rows + jitter[asked], *_BOUNDS) if noise else rows
             proba[repeat, asked] = fitted.predict_proba(rows)
             sets[repeat, asked] = fitted.label_sets(proba[repeat, asked], coverage)
             familiar[repeat, asked] = fitted.in_domain(rows)
@@ -130,6 +145,22 @@ def try_procedure(
         proba.reshape(-1, 4),
         sets.reshape(-1, 4),
         familiar.ravel(),
+    )
+
+
+def ask(classifier: Classifier, test: Table, *, coverage: float, repeats: int) -> Trial:
+    """Ask a fitted classifier as it stands, in the form of `try_procedure`.
+
+    It may have seen the rows or their like in training: its figures are then too good.
+    """
+    X = fill(test.X, test.X)
+    proba = classifier.predict_proba(X)
+    return Trial(
+        np.tile(codes(test.y), repeats),
+        np.tile(near_duplicate_groups(X), repeats),
+        np.tile(proba, (repeats, 1)),
+        np.tile(classifier.label_sets(proba, coverage), (repeats, 1)),
+        np.tile(classifier.in_domain(X), repeats),
     )
 
 

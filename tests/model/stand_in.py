@@ -31,6 +31,9 @@ class StandIn:
     def in_domain(self, X: NDArray[np.float64]) -> NDArray[np.bool_]:
         return X[:, 4] >= 0.0
 
+    def adapt(self, X: NDArray[np.float64]) -> "StandIn":
+        return StandIn()
+
 
 def fragment(relax: float, happy: float, sad: float, angry: float, *, familiar: bool = True) -> list[float]:
     return [relax, happy, sad, angry, 1.0 if familiar else -1.0] + [0.0] * (N_FEATURES - 5)
