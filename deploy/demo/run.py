@@ -88,7 +88,9 @@ def run(
         worker = WorkerProcess(worker_command, environment, settings.metrics_port, log)
         try:
             with _in_thread(service.run, "playlist"), _in_thread(observer.run, "observer"):
-                waited = worker.wait_until_ready(_READY_SECONDS)
+                waited = worker.wait_until_ready(
+                    _READY_SECONDS, lambda missing: view.note(f"  still starting, it waits for {missing} ...")
+                )
                 service.assigned.wait(_ASSIGNED_SECONDS)
                 view.note(f"worker ready after {waited:.1f} s: {worker.url}/metrics, log in {log}")
                 view.header()

@@ -113,5 +113,9 @@ class Scenario:
             time.sleep(0.05)
 
     def _hand_out(self, service: PlaylistService, listener: Listener) -> tuple[str, ...]:
-        service.start_session(listener.session_id, listener.target, [track.track_id for track in self.uploads])
+        # Everybody's queue is their own: one begins in the middle of the catalogue, the next at its end.
+        order = [track.track_id for track in self.uploads]
+        half = len(order) // 2
+        order = order[::-1] if self.listeners.index(listener) % 2 else order[half:] + order[:half]
+        service.start_session(listener.session_id, listener.target, order)
         return service.queue(listener.session_id)

@@ -65,7 +65,8 @@ class View:
         self._line(Text(text, style="dim"))
 
     def header(self) -> None:
-        """Write the names of the columns."""
+        """Write the names of the columns; the seconds count from here."""
+        self._start = time.monotonic()
         row = self._row("seconds", "event", "track", "emotion", "conf.", "lane", "latency", "playlist")
         row.stylize("dim")
         self._line(row)

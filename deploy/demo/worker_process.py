@@ -1,6 +1,7 @@
 """The real worker, as a process of its own, configured by its environment alone."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -8,12 +9,13 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 _STOP_SECONDS: Final = 15.0
 _LOG_LINES: Final = 15
+_TELL_SECONDS: Final = 10.0
 
 
 class WorkerError(RuntimeError):
@@ -55,13 +57,15 @@ class WorkerProcess:
         if status is not None:
             raise WorkerError(f"the worker ended with status {status}; the end of {self._log}:\n{self._tail()}")
 
-    def wait_until_ready(self, timeout_seconds: float) -> float:
+    def wait_until_ready(self, timeout_seconds: float, on_wait: Callable[[str], None]) -> float:
         """Wait for ``/ready``.
 
         Parameters
         ----------
         timeout_seconds : float
             Give up after this.
+        on_wait : callable
+            Called now and then with what the worker still waits for.
 
         Returns
         -------
@@ -73,16 +77,22 @@ class WorkerProcess:
         WorkerError
             If the worker ends or is not ready in time.
         """
-        start = time.monotonic()
-        while not self._answers("/ready"):
+        start = told = time.monotonic()
+        while True:
+            missing = self._missing()
+            now = time.monotonic()
+            if missing is None:
+                return now - start
             self.check()
-            waited = time.monotonic() - start
-            if waited > timeout_seconds:
+            if now - start > timeout_seconds:
                 raise WorkerError(
-                    f"the worker was not ready after {timeout_seconds:.0f} s; the end of {self._log}:\n{self._tail()}"
+                    f"the worker was not ready after {timeout_seconds:.0f} s, it waits for {missing}; "
+                    f"the end of {self._log}:\n{self._tail()}"
                 )
+            if now - told > _TELL_SECONDS:
+                told = now
+                on_wait(missing)
             time.sleep(0.25)
-        return time.monotonic() - start
 
     def stop(self) -> int:
         """End the worker in order, by force if it takes too long, and whatever it left behind.
@@ -101,12 +111,16 @@ class WorkerProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
         return self._process.wait()
 
-    def _answers(self, path: str) -> bool:
+    def _missing(self) -> str | None:
+        """Say what the worker is not ready for; None if it is ready."""
         try:
-            with urllib.request.urlopen(self.url + path, timeout=2) as response:  # noqa: S310  # our own http:// address
-                return bool(response.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
+            with urllib.request.urlopen(self.url + "/ready", timeout=2):  # noqa: S310  # our own http:// address
+                return None
+        except urllib.error.HTTPError as error:
+            with error:
+                return ", ".join(json.load(error).get("missing", [])).replace("_", " ") or error.reason
+        except (OSError, json.JSONDecodeError):
+            return "its first sign of life"
 
     def _tail(self) -> str:
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-_LOG_LINES:])
