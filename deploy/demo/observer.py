@@ -9,7 +9,6 @@ import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 
 from consumer.dead_letter import MESSAGE, REASON
-from consumer.errors import BrokerError
 from consumer.events import EmotionEvent
 from consumer.kafka_config import consumer_config
 from consumer.settings import Settings
@@ -33,25 +32,13 @@ class Observer:
         What to enter outcomes in.
     on_outcome : callable
         Called with each message's first outcome, from the thread that reads.
-
-    Raises
-    ------
-    BrokerError
-        If there is no Kafka where the settings say.
     """
 
     def __init__(self, settings: Settings, ledger: Ledger, on_outcome: Callable[[Outcome], None]) -> None:
         self._ledger, self._on_outcome = ledger, on_outcome
         # No group: partitions are assigned by hand and nothing is committed. librdkafka wants a name all the same.
-        # Silent, because it would write a line for each of its many attempts to connect.
-        self._consumer = Consumer(consumer_config(settings, "demo-observer") | {"log_level": 0})
-        try:
-            topics = self._consumer.list_topics(timeout=_TIMEOUT_SECONDS).topics
-        except KafkaException as error:
-            self._consumer.close()
-            raise BrokerError(
-                f"expected Kafka at {settings.kafka_bootstrap_servers}, got: {error.args[0].str()}"
-            ) from error
+        self._consumer = Consumer(consumer_config(settings, "demo-observer"))
+        topics = self._consumer.list_topics(timeout=_TIMEOUT_SECONDS).topics
         partitions = [
             TopicPartition(topic.name, number)
             for topic in (EMOTION_EVENTS, DEAD_LETTERS)
@@ -100,8 +87,16 @@ class Observer:
         return self._ledger.answer(_decode(value), arrived_at)
 
     def _end(self, partition: TopicPartition) -> int:
-        _, end = self._consumer.get_watermark_offsets(partition, timeout=_TIMEOUT_SECONDS)
-        return int(end)
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
+        while True:
+            try:
+                _, end = self._consumer.get_watermark_offsets(partition, timeout=_TIMEOUT_SECONDS)
+                return int(end)
+            except KafkaException:
+                # A partition that was created a moment ago may not have its leader yet.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
 
 def _text(content: str | bytes | None) -> str:

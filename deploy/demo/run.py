@@ -13,6 +13,7 @@ from typing import Final
 from rich.console import Console
 
 from consumer.settings import Settings
+from consumer.topic_admin import connect, report_topics
 from deploy.demo.ledger import Ledger
 from deploy.demo.observer import Observer
 from deploy.demo.playlist.service import PlaylistService
@@ -45,7 +46,7 @@ def run(
     scenario : Scenario
         Who and what plays.
     bootstrap : str
-        ``bootstrap.servers``; the topics exist.
+        ``bootstrap.servers``; missing topics are created.
     roots : sequence of Path
         Folders the worker may read audio from.
     console : Console
@@ -67,7 +68,7 @@ def run(
     ConfigurationError
         If the environment holds settings that do not parse.
     BrokerError
-        If there is no Kafka.
+        If there is no Kafka, or it refuses to create the topics.
     KafkaException
         If Kafka refuses what the platform or the playlist service asks.
     """
@@ -80,11 +81,14 @@ def run(
     log = Path(".cache") / "demo-worker.log"
     log.parent.mkdir(exist_ok=True)
     service = PlaylistService(settings, f"playlist-{uuid.uuid4().hex[:8]}", Sessions(), view.change)
+    if not is_embedded:
+        reports = report_topics(connect(settings), settings, create=True)
+        view.note(f"{sum(report.created for report in reports)} of {len(reports)} topics were missing and are created")
     with (
         closing(Observer(settings, ledger, view.outcome)) as observer,
         closing(StreamingPlatform(settings, ledger.expect)) as platform,
     ):
-        view.note(f"{'embedded broker' if is_embedded else 'Kafka'} at {bootstrap}; starting the worker ...")
+        view.note(f"starting the worker on {'the embedded broker' if is_embedded else 'Kafka'} at {bootstrap} ...")
         worker = WorkerProcess(worker_command, environment, settings.metrics_port, log)
         try:
             with _in_thread(service.run, "playlist"), _in_thread(observer.run, "observer"):

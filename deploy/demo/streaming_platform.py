@@ -71,7 +71,8 @@ class StreamingPlatform:
     """
 
     def __init__(self, settings: Settings, on_send: Callable[[Sent], None] = lambda sent: None) -> None:
-        self._producer = Producer(producer_config(settings))
+        # Errors only: a broker that is just starting costs a warning, and then a retry that works.
+        self._producer = Producer(producer_config(settings) | {"log_level": 3})
         self._on_send = on_send
 
     def upload(self, track: Track, kind: Kind = "upload") -> None:
