@@ -11,16 +11,17 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features import COLUMNS, FeatureError, extract_file, probe
+from features import COLUMNS, FeatureError, FeatureVector, extract_file, probe
 from model.emotions import Emotion
 from model.errors import DatasetError
 from model.judge import Judge
 
-WINDOW_SECONDS = 30.0
+WINDOW_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,6 +88,12 @@ def read_catalogue(path: Path, audio: Path | None = None) -> Catalogue:
     return catalogue
 
 
+def hear_middle(path: Path) -> FeatureVector:
+    """Hear a file's middle 30 seconds; raises `FeatureError` if it cannot be heard."""
+    start = max(0.0, (probe(path).duration_seconds - WINDOW_SECONDS) / 2)
+    return extract_file(path, start, WINDOW_SECONDS)
+
+
 def changes(catalogue: Catalogue, candidate: Judge, champion: Judge) -> list[Change]:
     """List the tracks whose emotion changes: from the one on record, else from the champion's, to the candidate's."""
     changed = []
@@ -107,8 +114,7 @@ def _hear(tracks: Iterable[tuple[str, Path, Emotion | None]]) -> Catalogue:
     names, vectors, recorded, unheard = [], [], [], []
     for name, path, emotion in tracks:
         try:
-            start = max(0.0, (probe(path).duration_seconds - WINDOW_SECONDS) / 2)
-            vectors.append(extract_file(path, start, WINDOW_SECONDS).finite)
+            vectors.append(hear_middle(path).finite)
         except (FeatureError, OSError) as error:
             unheard.append(f"{name}: {error}")
             continue

@@ -26,7 +26,7 @@ from model.artifact import (
     refuse_writable_by_others,
     write_private,
 )
-from model.errors import ArtifactDigestError, ArtifactMissingError, RegistryError
+from model.errors import ArtifactDigestError, ArtifactError, ArtifactMissingError, RegistryError
 from model.judge import Judge
 from model.manifest import Manifest
 
@@ -102,12 +102,16 @@ class Registry:
         """
         pointers = self.pointers()
         named: dict[str, Entry] = {label: entry for label in NAMES if (entry := getattr(pointers, label))}
-        by_version = {entry.version: entry for entry in self._entries(pointers)}
-        entry = named.get(name) or by_version.get(name)
-        if entry is None:
-            there = ", ".join(f"{label} {entry.version}" for label, entry in named.items()) or "nothing"
-            raise ArtifactMissingError(f"{self.root}: expected an artifact {name!r}, found {there}")
-        return entry
+        if name in named:
+            return named[name]
+        for known in (*named.values(), *pointers.previous):
+            if name == known.version:
+                return known
+        # What was added is a directory of its version's name; a name with a slash in it is not one.
+        if Path(name).name == name and (entry := self._directory_entry(name)) and entry.version == name:
+            return entry
+        there = ", ".join(f"{label} {entry.version}" for label, entry in named.items()) or "nothing"
+        raise ArtifactMissingError(f"{self.root}: expected an artifact {name!r}, found {there}")
 
     def load(self, name: str = "champion") -> Judge:
         """Load the artifact of a name or a version; raises what `find` and `load_artifact` raise."""
@@ -131,15 +135,28 @@ class Registry:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ArtifactDigestError(f"{self.root / POINTER_FILE}: not a pointer file: {error}") from error
 
-    def manifests(self) -> Iterator[tuple[str, Manifest]]:
-        """Give every artifact with what it is here: a name, ``previous`` or ``kept``; champion first."""
+    def manifests(self) -> Iterator[tuple[str, str, Manifest | None]]:
+        """Give every artifact: what it is here, its directory, and its manifest if that can be trusted.
+
+        Yields
+        ------
+        role : str
+            ``champion``, ``challenger``, ``previous`` or ``kept``, in that order.
+        directory : str
+            Below the root.
+        manifest : Manifest or None
+        """
         pointers = self.pointers()
-        roles = {entry: "previous" for entry in pointers.previous}
-        roles |= {entry: name for name in NAMES if (entry := getattr(pointers, name))}
+        roles = {entry.directory: "previous" for entry in pointers.previous}
+        roles |= {entry.directory: name for name in NAMES if (entry := getattr(pointers, name))}
+        found = {path.parent.name for path in self.root.glob(f"[!.]*/{MANIFEST_FILE}")} | set(roles)
         order = [*NAMES, "previous", "kept"]
-        found = [(roles.get(entry, "kept"), entry) for entry in self._entries(pointers)]
-        for role, entry in sorted(found, key=lambda pair: (order.index(pair[0]), pair[1].version)):
-            yield role, read_manifest(self.root / entry.directory)
+        for directory in sorted(found, key=lambda name: (order.index(roles.get(name, "kept")), name)):
+            try:
+                manifest = read_manifest(self.root / directory)
+            except ArtifactError:
+                manifest = None
+            yield roles.get(directory, "kept"), directory, manifest
 
     def add(self, artifact: str | os.PathLike[str], name: Name) -> Entry:
         """Copy an artifact in and point a name at it.
@@ -201,14 +218,6 @@ class Registry:
     def _directory_entry(self, name: str) -> Entry | None:
         directory = self.root / name
         return Entry(read_manifest(directory).version, name) if (directory / MANIFEST_FILE).exists() else None
-
-    def _entries(self, pointers: Pointers) -> list[Entry]:
-        """List every artifact below the root, whether or not something points at it."""
-        named = {e.directory: e for e in (pointers.champion, pointers.challenger, *pointers.previous) if e}
-        for manifest in sorted(self.root.glob(f"[!.]*/{MANIFEST_FILE}")):
-            if manifest.parent.name not in named and (entry := self._directory_entry(manifest.parent.name)):
-                named[entry.directory] = entry
-        return list(named.values())
 
     def _copy(self, artifact: Path) -> Entry:
         version = read_manifest(artifact).version

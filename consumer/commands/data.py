@@ -272,11 +272,10 @@ def _read_labels(path: Path, folder: Path) -> dict[Path, str]:
 
 
 def _listen(path: Path) -> tuple[float, ...] | str:
-    from features import extract_file, probe
+    from model.catalogue import hear_middle
 
     try:
-        start = max(0.0, probe(path).duration_seconds / 2 - 15.0)
-        return tuple(extract_file(path, start=start).finite.tolist())
+        return tuple(hear_middle(path).finite.tolist())
     except FeatureError as error:
         return f"{error.reason}: {error}"
 

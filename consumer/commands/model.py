@@ -240,9 +240,7 @@ def list_command(root: Path, as_json: bool) -> None:
     with _clear_errors():
         entries = list(Registry(root).manifests())
     if as_json:
-        _print_json(
-            [{"role": role, "version": manifest.version, "scores": manifest.scores} for role, manifest in entries]
-        )
+        _print_json([{"role": role, "directory": where, "manifest": manifest} for role, where, manifest in entries])
     else:
         _output.print(model_tables.list_table(entries) if entries else f"{root}: no artifact")
 

@@ -26,17 +26,19 @@ def scores_table(manifest: Manifest) -> Table:
     return table
 
 
-def list_table(entries: Iterable[tuple[str, Manifest]]) -> Table:
+def list_table(entries: Iterable[tuple[str, str, Manifest | None]]) -> Table:
     """List every artifact of a registry."""
     table = _table("", "version", "macro-F1", "trained", "data", "commit")
-    for role, manifest in entries:
+    for role, directory, manifest in entries:
+        style = {"champion": "bold green", "challenger": "cyan"}.get(role, "dim")
+        if manifest is None:
+            table.add_row(Text(role, style), directory, Text("cannot be trusted", "bold red"))
+            continue
         f1 = manifest.scores["macro_f1"]
         data = manifest.data.name + (f", adapted to {manifest.adapted_to.name}" if manifest.adapted_to else "")
         interval = f"{f1.value:.3f} ({f1.low:.3f} to {f1.high:.3f})"
-        style = {"champion": "bold green", "challenger": "cyan"}.get(role, "dim")
-        table.add_row(
-            Text(role, style), manifest.version, interval, manifest.created_at[:10], data, manifest.commit[:10]
-        )
+        origin = manifest.created_at[:10], data, manifest.commit[:10]
+        table.add_row(Text(role, style), manifest.version, interval, *origin)
     return table
 
 

@@ -159,6 +159,7 @@ def test_list_and_show_name_every_artifact(registry: Registry, table: Path) -> N
     assert model("train", "--data", table, "--seed", 1, "--registry", registry.root).exit_code == 0
 
     listed = model("list", "--registry", registry.root)
+    assert json.loads(model("list", "--registry", registry.root, "--json").stdout)[0]["role"] == "champion"
     assert [str(registry.current(name)) in listed.output for name in ("champion", "challenger")] == [True, True]
     shown = model("show", "challenger", "--registry", registry.root)
     assert "relax is never applied in therapy" in shown.output

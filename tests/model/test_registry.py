@@ -48,7 +48,7 @@ def test_add_champion_after_champion_keeps_the_former(registry: Registry, artifa
     assert registry.current() == registry.load().version == versions[2]
     assert [entry.version for entry in registry.pointers().previous] == versions[:2]
     assert registry.load(versions[0]).version == versions[0]
-    assert [role for role, _ in registry.manifests()] == ["champion", "previous", "previous"]
+    assert [role for role, _, _ in registry.manifests()] == ["champion", "previous", "previous"]
 
 
 def test_add_challenger_as_champion_moves_the_name(registry: Registry, artifacts: list[tuple[Path, str]]) -> None:
@@ -115,6 +115,38 @@ def test_current_registry_writable_by_others_is_refused(
 
     with pytest.raises(ArtifactPermissionError, match="chmod -R go-w"):
         registry.current("champion")
+
+
+def test_find_by_version_artifact_that_nothing_points_at(registry: Registry, artifacts: list[tuple[Path, str]]) -> None:
+    for path, _ in artifacts[:2]:
+        registry.add(path, "challenger")
+
+    assert registry.load(artifacts[0][1]).version == artifacts[0][1]
+    assert [role for role, _, _ in registry.manifests()] == ["challenger", "kept"]
+
+
+@pytest.mark.parametrize("name", ["nobody", "../artifact-0", ".", ""])
+def test_find_unknown_name_lists_what_there_is(
+    registry: Registry, artifacts: list[tuple[Path, str]], name: str
+) -> None:
+    registry.add(artifacts[1][0], "champion")
+
+    with pytest.raises(ArtifactMissingError, match=f"found champion {artifacts[1][1]}"):
+        registry.find(name)
+
+
+def test_load_champion_beside_a_broken_artifact_does_not_mind(
+    registry: Registry, artifacts: list[tuple[Path, str]]
+) -> None:
+    registry.add(artifacts[0][0], "champion")
+    (registry.root / "broken").mkdir()
+    (registry.root / "broken" / MANIFEST_FILE).write_text("{")
+
+    assert registry.load().version == artifacts[0][1]
+    assert [(role, manifest is None) for role, _, manifest in registry.manifests()] == [
+        ("champion", False),
+        ("kept", True),
+    ]
 
 
 def test_add_under_a_loose_umask_can_be_loaded(registry: Registry, artifacts: list[tuple[Path, str]]) -> None:
