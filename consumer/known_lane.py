@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 LANE: Final = "known"
 RESTORED: Final = "known_lane_restored"
 _LAG_EVERY_SECONDS: Final = 5.0
+_FETCH_AHEAD_KILOBYTES: Final = 32 * 1024
 _REPEAT_ERROR_SECONDS: Final = 10.0
 _COMMIT_AGAIN_SECONDS: Final = 1.0
 # The group's coordinator restarts, moves, or is out of reach: the commit is as good as ever, only later.
@@ -130,6 +131,8 @@ class KnownLane:
                 # Says when a table is restored, and whether a partition holds more.
                 "enable.partition.eof": True,
                 "isolation.level": "read_committed",
+                # What librdkafka fetches ahead: a second's worth, not 64 MB and more.
+                "queued.max.messages.kbytes": _FETCH_AHEAD_KILOBYTES,
                 "on_commit": self._on_commit,
                 "error_cb": self._on_error,
             },

@@ -5,6 +5,7 @@ version from the moment it is made, so a swap changes no analysis under way and 
 """
 
 import logging
+from datetime import datetime
 from typing import Protocol
 
 from consumer.errors import ConfigurationError
@@ -25,6 +26,10 @@ class Model(Protocol):
     @property
     def feature_version(self) -> str:
         """The features it was trained on."""
+
+    @property
+    def trained_at(self) -> datetime:
+        """When."""
 
 
 class ModelSource(Protocol):
@@ -109,6 +114,7 @@ class ModelWatch:
 
     def _show(self) -> None:
         self._metrics.model_info.clear()
+        self._metrics.model_trained.set(self.champion.trained_at.timestamp())
         for role, model in (("champion", self.champion), ("challenger", self.challenger)):
             if model is not None:
                 self._metrics.model_info.labels(role, model.version, model.feature_version).set(1)

@@ -171,7 +171,12 @@ class NewLaneService(_Part):
 
     async def on_start(self) -> None:
         """Warm the pool; only then join the group."""
-        await self._pool.start()
+        # Compiling the ear's kernels anew can take minutes on a busy machine: not ready, but not stuck either.
+        starting = asyncio.ensure_future(self._pool.start())
+        while not starting.done():
+            self._heartbeat.beat()
+            await asyncio.wait((starting,), timeout=_MEASURE_EVERY_SECONDS)
+        await starting
         self._health.mark(POOL_WARM, holds=True)
         self._outbox.start()
         await self.add_runtime_dependency(self.app)

@@ -81,9 +81,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     known_batch_events: Annotated[int, Meta(ge=1), _doc("Most events the known lane produces before it commits.")] = (
         2000
     )
-    poll_timeout_seconds: Annotated[float, Meta(gt=0), _doc("Longest wait of the known lane for a batch to fill.")] = (
-        0.05
-    )
+    poll_timeout_seconds: Annotated[
+        float, Meta(gt=0), _doc("Longest wait of the idle known lane before it looks around.")
+    ] = 0.05
     transactions: Annotated[bool, _doc("Produce and commit the known lane's batches in Kafka transactions.")] = False
 
     model_dir: Annotated[Path | None, _doc("Folder of model artifacts; the packaged one when unset.")] = None

@@ -12,6 +12,7 @@ arousal = P(happy) + P(angry) - P(relax) - P(sad), for the four labels stand for
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final, Protocol
 
 import numpy as np
@@ -70,6 +71,11 @@ class Judge:
     def feature_version(self) -> str:
         """The version of the ear that it was trained for."""
         return self.manifest.feature_version
+
+    @property
+    def trained_at(self) -> datetime:
+        """When it was trained."""
+        return datetime.fromisoformat(self.manifest.created_at)
 
     def judge(self, X: NDArray[np.float64], starts: Sequence[float]) -> Judgement:
         """Judge a track by its fragments.

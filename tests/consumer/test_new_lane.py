@@ -35,6 +35,7 @@ from tests.consumer.records import SHA, track_emotion_json, track_event_json
 
 class FakeModel:
     feature_version = "f-1"
+    trained_at = datetime(2026, 1, 1, tzinfo=UTC)
 
     def __init__(self, version: str) -> None:
         self.version = version
