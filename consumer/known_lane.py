@@ -20,6 +20,7 @@ from typing import Any, Final, cast
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from consumer.answers import Moment, build_answer
+from consumer.client_log import client_logger
 from consumer.dead_letter import DeadLetterLimit, build_dead_letter
 from consumer.errors import BrokerError, ConfigurationError, EmotionServiceError, InvalidEventError, Reason
 from consumer.events import TrackEvent, decode_track_event
@@ -123,7 +124,6 @@ class KnownLane:
         self._next_lag = 0.0
         self._errors_logged: dict[int, float] = {}
         self._failure: EmotionServiceError | None = None
-        client_logger = logging.getLogger("librdkafka")
         self._consumer = Consumer(
             consumer_config(settings, settings.known_group_id)
             | {
@@ -136,7 +136,7 @@ class KnownLane:
                 "on_commit": self._on_commit,
                 "error_cb": self._on_error,
             },
-            logger=client_logger,
+            logger=client_logger(),
         )
         self._outbox = BatchOutbox(settings, transactional_id, self._stopping.is_set)
 

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from consumer.client_log import client_logger
 from consumer.dead_letter import MESSAGE, Headers
 from consumer.errors import BrokerError
 from consumer.kafka_config import producer_config
@@ -95,7 +96,7 @@ class BatchOutbox:
         else:
             config["message.timeout.ms"] = _DELIVERY_TIMEOUT_MS
         self._is_transactional = self._must_begin = transactional_id is not None
-        self._producer = Producer(config, logger=logging.getLogger("librdkafka"))
+        self._producer = Producer(config, logger=client_logger())
 
     def open(self) -> None:
         """Connect, and fence off an earlier producer of the same transactional id.
@@ -232,16 +233,16 @@ class AsyncOutbox:
     """
 
     def __init__(self, settings: Settings) -> None:
-        config = producer_config(settings) | {
+        self._config = producer_config(settings) | {
             "message.max.bytes": _MAX_MESSAGE_BYTES,
             "message.timeout.ms": _DELIVERY_TIMEOUT_MS,
         }
-        self._producer = Producer(config, logger=logging.getLogger("librdkafka"))
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="outbox", daemon=True)
 
     def start(self) -> None:
-        """Begin to deliver."""
+        """Connect and begin to deliver."""
+        self._producer = Producer(self._config, logger=client_logger())
         self._thread.start()
 
     def stop(self) -> None:
@@ -249,8 +250,8 @@ class AsyncOutbox:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
-        self._producer.purge()
-        self._producer.flush(0)
+            self._producer.purge()
+            self._producer.flush(0)
 
     async def deliver(self, messages: Sequence[Outgoing]) -> None:
         """Produce messages, in order, and wait until all are acknowledged by all in-sync replicas.

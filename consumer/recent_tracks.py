@@ -12,6 +12,7 @@ from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from consumer.client_log import client_logger
 from consumer.errors import BrokerError
 from consumer.kafka_config import consumer_config
 from consumer.settings import Settings
@@ -122,7 +123,7 @@ def read_tail(settings: Settings, partitions: Iterable[int], records: int) -> li
     consumer = Consumer(
         consumer_config(settings, f"{settings.app_id}-tail")
         | {"enable.partition.eof": True, "isolation.level": "read_committed"},
-        logger=logging.getLogger("librdkafka"),
+        logger=client_logger(),
     )
     deadline = time.monotonic() + _READ_TIMEOUT_SECONDS
     found = []
