@@ -181,10 +181,12 @@ class KnownLane:
 
         Waiting for a batch to fill would hold every event up for the sake of the last one.
         """
-        generation = self._generation
         first = self._consumer.poll(self._settings.poll_timeout_seconds)
         if first is None:
             return []
+        # Taken after the poll, which may have called us with new partitions and then given their first message: an
+        # end of a table, perhaps, that is said only once.
+        generation = self._generation
         rest = self._consumer.consume(self._settings.known_batch_events - 1, 0)
         # A rebalance between the two: librdkafka has dropped what it held itself, the first message we held.
         return [first, *rest] if generation == self._generation else rest
