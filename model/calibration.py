@@ -49,12 +49,16 @@ def fit_temperature(P: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
     float
         Within [0.05, 20].
     """
-    rows = np.arange(len(truth))
 
     def loss(log_temperature: float) -> float:
-        return float(-np.log(apply_temperature(P, np.exp(log_temperature))[rows, truth] + 1e-12).mean())
+        return log_loss(apply_temperature(P, np.exp(log_temperature)), truth)
 
     return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
+
+
+def log_loss(P: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
+    """Average the negative logarithm of the true label's probability; P (n, k), truth (n,) of columns."""
+    return float(-np.log(P[np.arange(len(truth)), truth] + 1e-12).mean())
 
 
 def expected_calibration_error(

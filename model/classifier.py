@@ -1,8 +1,8 @@
 """The judgement as one scikit-learn estimator: calibrated probabilities, prediction sets and a domain check.
 
-Everything learned is learned in ``fit``, from the rows it is given: scaling, classifier, temperature, conformal scores
-and domain. Calibration uses out-of-fold probabilities of a grouped cross-validation inside ``fit``, so no row
-calibrates a model that was trained on it.
+Everything learned is learned in ``fit``, from the rows it is given: scaling, experts, gate, temperatures,
+conformal scores and domain. Calibration uses out-of-fold opinions of a grouped cross-validation inside ``fit``, so no
+row calibrates a model that was trained on it.
 """
 
 from copy import copy
@@ -10,8 +10,7 @@ from typing import Final, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.linear_model import LogisticRegression
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import StratifiedGroupKFold
 
 from features.schema import FEATURE_NAMES
@@ -19,9 +18,12 @@ from model.calibration import apply_temperature, fit_temperature
 from model.conformal import ConformalSets
 from model.domain import TrainingDomain
 from model.emotions import EMOTIONS
+from model.experts import Experts, Opinions
 from model.inputs import derive_inputs
 
 CALIBRATION_FOLDS: Final = 10
+# The mean and standard deviation of fewer tracks are worse than those of the training table.
+LEAST_CATALOGUE: Final = 30
 _LABELS: Final = np.array([str(emotion) for emotion in EMOTIONS])
 
 
@@ -40,7 +42,10 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
     n_features_in_ : int
         50.
     feature_names_in_ : np.ndarray, shape (50,), str
-    temperature_ : float
+    adapted_ : bool
+        Whether the inputs are in units of a catalogue (``adapt``), where only the portable expert is asked.
+    local_temperature_, portable_temperature_, temperature_ : float
+        Of each expert and of their mixture.
     """
 
     def __init__(self, random_state: int = 0) -> None:
@@ -54,7 +59,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         X : array-like, shape (n, 50), float
             Finite features in ``FEATURE_NAMES`` order.
         y : array-like, shape (n,), str
-            Emotions; each of the four in at least ten groups.
+            Emotions, each of the four at least ten times.
         groups : array-like, shape (n,), optional
             Rows of one group are never split between fitting and calibrating (``near_duplicate_groups``); each row
             its own group without it.
@@ -75,14 +80,13 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         self.centre_: NDArray[np.float64] = inputs.mean(axis=0)
         self.scale_: NDArray[np.float64] = np.maximum(inputs.std(axis=0), 1e-12)
         Z = self._scaled(X)
-        judge = LogisticRegression(C=0.05, max_iter=1000)
-        out_of_fold = np.empty((len(Z), len(_LABELS)))
-        folds = StratifiedGroupKFold(CALIBRATION_FOLDS, shuffle=True, random_state=self.random_state)
-        for train, rest in folds.split(Z, truth, groups):
-            out_of_fold[rest] = clone(judge).fit(Z[train], truth[train]).predict_proba(Z[rest])
-        self.temperature_ = fit_temperature(out_of_fold, truth)
-        self.conformal_ = ConformalSets.calibrate(apply_temperature(out_of_fold, self.temperature_), truth)
-        self.judge_ = judge.fit(Z, truth)
+        opinions = self._opinions_out_of_fold(Z, truth, groups)
+        self.local_temperature_ = fit_temperature(opinions.local, truth)
+        self.portable_temperature_ = fit_temperature(opinions.portable, truth)
+        self.adapted_ = False
+        self.temperature_ = fit_temperature(self._mixed(opinions), truth)
+        self.conformal_ = ConformalSets.calibrate(apply_temperature(self._mixed(opinions), self.temperature_), truth)
+        self.experts_ = Experts().fit(Z, truth)
         self.domain_ = TrainingDomain().fit(Z)
         return self
 
@@ -98,7 +102,8 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         np.ndarray, shape (n, 4), float64
             Columns in ``EMOTIONS`` order, rows summing to 1.
         """
-        return apply_temperature(self.judge_.predict_proba(self._scaled(_check_features(X))), self.temperature_)
+        opinions = self.experts_.opinions(self._scaled(_check_features(X)))
+        return apply_temperature(self._mixed(opinions), self.temperature_)
 
     def predict(self, X: ArrayLike) -> NDArray[np.str_]:
         """Give the most probable emotion of each row, shape (n,)."""
@@ -162,26 +167,47 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like, shape (n, 50), float
-            Features of at least 30 tracks that represent the catalogue.
+            Features of at least ``LEAST_CATALOGUE`` tracks that represent the catalogue.
 
         Returns
         -------
         EmotionClassifier
-            A copy whose inputs are centred and scaled by the catalogue's own mean and standard deviation.
+            A copy whose inputs are centred and scaled by the catalogue's own mean and standard deviation, and which
+            asks the portable expert only. No label is used. Confidence and prediction sets stay those of the training
+            table: only labels of the catalogue could calibrate them there.
 
         Raises
         ------
         ValueError
-            If there are fewer than 30 rows.
+            If there are fewer rows.
         """
         X = _check_features(X)
-        if len(X) < 30:
-            raise ValueError(f"expected at least 30 tracks to adapt to, got {len(X)}")
+        if len(X) < LEAST_CATALOGUE:
+            raise ValueError(f"expected at least {LEAST_CATALOGUE} tracks to adapt to, got {len(X)}")
         inputs = derive_inputs(X)
         adapted = copy(self)
         adapted.centre_ = inputs.mean(axis=0)
         adapted.scale_ = np.maximum(inputs.std(axis=0), 1e-12)
+        adapted.adapted_ = True
         return adapted
+
+    def _opinions_out_of_fold(
+        self, Z: NDArray[np.float64], truth: NDArray[np.int64], groups: NDArray[np.generic]
+    ) -> Opinions:
+        opinions = Opinions(np.empty((len(Z), 4)), np.empty((len(Z), 4)), np.empty(len(Z)))
+        folds = StratifiedGroupKFold(CALIBRATION_FOLDS, shuffle=True, random_state=self.random_state)
+        for train, rest in folds.split(Z, truth, groups):
+            experts = Experts().fit(Z[train], truth[train])
+            for everything, of_fold in zip(opinions, experts.opinions(Z[rest]), strict=True):
+                everything[rest] = of_fold
+        return opinions
+
+    def _mixed(self, opinions: Opinions) -> NDArray[np.float64]:
+        # The gate knows the training repertoire; in a catalogue's own units it has nothing to compare.
+        share = np.zeros((len(opinions.openness), 1)) if self.adapted_ else opinions.openness[:, np.newaxis]
+        local = apply_temperature(opinions.local, self.local_temperature_)
+        portable = apply_temperature(opinions.portable, self.portable_temperature_)
+        return np.asarray(share * local + (1 - share) * portable)
 
     def _scaled(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         return (derive_inputs(X) - self.centre_) / self.scale_

@@ -6,12 +6,16 @@ Lee, Lee, Lee and Shin (2018), A Simple Unified Framework for Detecting Out-of-D
 (Mahalanobis distance); Ledoit and Wolf (2004), A well-conditioned estimator for large-dimensional covariance matrices.
 """
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.covariance import LedoitWolf
 
-# Share of the training table that may be called foreign.
-TRAINING_PASS_RATE = 0.99
+TRAINING_QUANTILE: Final = 0.99
+# Other music lies further out than 400 clips of one repertoire do. At 1.9, 99 % of 450 clips of Western music and 62 of
+# 68 rendered, recorded and re-encoded clips of many kinds pass; noise, tones, clicks and a whale do not.
+MARGIN: Final = 1.9
 
 
 class TrainingDomain:
@@ -22,7 +26,7 @@ class TrainingDomain:
     centre_ : np.ndarray, shape (n_inputs,)
     precision_ : np.ndarray, shape (n_inputs, n_inputs)
     radius_ : float
-        Distance within which ``TRAINING_PASS_RATE`` of the training rows lie.
+        ``MARGIN`` times the distance within which ``TRAINING_QUANTILE`` of the training rows lie.
     """
 
     def fit(self, Z: NDArray[np.float64]) -> "TrainingDomain":
@@ -36,7 +40,7 @@ class TrainingDomain:
         self.centre_: NDArray[np.float64] = covariance.location_
         self.precision_: NDArray[np.float64] = covariance.precision_
         self.radius_ = 1.0
-        self.radius_ = float(np.quantile(self.distance(Z), TRAINING_PASS_RATE))
+        self.radius_ = MARGIN * float(np.quantile(self.distance(Z), TRAINING_QUANTILE))
         return self
 
     def distance(self, Z: NDArray[np.float64]) -> NDArray[np.float64]:

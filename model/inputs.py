@@ -58,6 +58,22 @@ _CHROMA_INPUTS: Final = (
 )
 INPUT_NAMES: Final[tuple[str, ...]] = (*(FEATURE_NAMES[i].strip("_") for i in _OTHERS), *_CHROMA_INPUTS)
 
+# Inputs whose meaning holds across kinds of music. In Turkish music the bright, dense clips are the happy ones and the
+# angry ones are dark; in Western music the angry ones are the brightest. Brightness in all its forms, the fluctuation
+# and the density of the chroma therefore say "which repertoire" as much as "which emotion". They, and the inputs that a
+# source's bandwidth moves (flatness, spread: SPEC of the features, 16-bit rounding), are left out here.
+_LOCAL_PREFIXES: Final = ("Fluctuation", "Zero-crossing", "Rolloff", "Brightness", "Spectral")
+_DIATONICITY: Final = "chroma_dft_5"
+PORTABLE: Final[NDArray[np.intp]] = np.array(
+    [
+        i
+        for i, name in enumerate(INPUT_NAMES)
+        if not name.startswith(_LOCAL_PREFIXES) and (name not in _CHROMA_INPUTS or name == _DIATONICITY)
+    ]
+)
+# What of the rest shows that a track is unlike the training table in just these respects.
+REPERTOIRE: Final[NDArray[np.intp]] = np.array([i for i, n in enumerate(INPUT_NAMES) if n.startswith(_LOCAL_PREFIXES)])
+
 
 def derive_inputs(X: NDArray[np.float64]) -> NDArray[np.float64]:
     """Compute the classifier's inputs; nothing here is learned from data.

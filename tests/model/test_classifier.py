@@ -17,7 +17,7 @@ def synthetic_table(n_per_emotion: int = 40, seed: int = 0) -> Table:
     rng = np.random.default_rng(seed)
     centres = rng.uniform(0.3, 0.6, size=(4, len(FEATURE_NAMES)))
     truth = np.repeat(np.arange(4), n_per_emotion)
-    X = np.abs(centres[truth] + rng.normal(0, 0.25, size=(len(truth), len(FEATURE_NAMES))))
+    X = np.abs(centres[truth] + rng.normal(0, 0.2, size=(len(truth), len(FEATURE_NAMES))))
     return X, np.array([str(e) for e in EMOTIONS])[truth]
 
 
@@ -42,7 +42,7 @@ def test_predict_proba_rows_sum_to_one_and_predict_is_the_largest(classifier: Em
 def test_predict_new_rows_of_the_same_kind_is_mostly_right(classifier: EmotionClassifier) -> None:
     rng = np.random.default_rng(0)
     centres = rng.uniform(0.3, 0.6, size=(4, len(FEATURE_NAMES)))
-    fresh = np.random.default_rng(99).normal(0, 0.25, size=(4, 50, len(FEATURE_NAMES)))
+    fresh = np.random.default_rng(99).normal(0, 0.2, size=(4, 50, len(FEATURE_NAMES)))
     accuracy = [
         (classifier.predict(np.abs(centres[k] + fresh[k])) == str(emotion)).mean() for k, emotion in enumerate(EMOTIONS)
     ]
