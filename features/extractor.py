@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from features.audio import AudioLimits, load_window, prepare
+from features.audio import SAMPLE_RATE, AudioLimits, load_window, prepare
 from features.dynamics import low_energy, rms_energy, zero_crossing_rate
 from features.errors import AudioTooShortError
 from features.fluctuation import fluctuation
@@ -51,7 +51,8 @@ def extract(y: ArrayLike, sr: int, *, native_rate: bool = False) -> FeatureVecto
     mono, rate = prepare(y, sr, native_rate=native_rate)
     if len(mono) < MIN_DURATION_SECONDS * rate:
         raise AudioTooShortError(f"expected at least {MIN_DURATION_SECONDS:g} s of audio, got {len(mono) / rate:.3f} s")
-    return _compute(mono, rate)
+    # Read-only or strided samples would have every kernel compiled anew.
+    return _compute(np.require(mono, np.float32, ["C", "W"]), rate)
 
 
 def _compute(y: Samples, sr: int) -> FeatureVector:
@@ -138,5 +139,6 @@ def extract_file(
 
 def warm_up() -> None:
     """Load and compile everything ``extract`` needs, so that the first track does not pay for it."""
-    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 2 * 44_100)
-    extract(noise, 44_100)
+    # Long enough for the transform of long signals.
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 3 * SAMPLE_RATE)
+    extract(noise, SAMPLE_RATE)

@@ -8,6 +8,7 @@ import pytest
 from features import FEATURE_NAMES, AudioLimits, extract, load_window
 from tests.features import reference
 from tests.features.golden import CLIPS, needs_golden, read_golden
+from tests.features.signals import phrase
 
 QUICK_CLIPS = ("real09_trumpet5s", "syn07_short2s")
 EVERY_CLIP = sorted(path.stem for path in CLIPS.glob("*.flac")) if CLIPS.is_dir() else []
@@ -32,19 +33,6 @@ def test_reference_quick_clip_equals_mirtoolbox(clip: str) -> None:
 def test_reference_every_clip_equals_mirtoolbox(clip: str) -> None:
     # Golden values are printed with 12 digits; NaN must be NaN.
     assert worst_error_of_reference(clip) < 2e-10
-
-
-def phrase(seconds: float, sr: int, seed: int) -> np.ndarray:
-    """Give plucked harmonic tones with a little noise: pitch, onsets, decay and a noise floor in one signal."""
-    rng = np.random.default_rng(seed)
-    t = np.arange(round(seconds * sr)) / sr
-    y = 0.002 * rng.standard_normal(len(t))
-    for onset in np.arange(0.1, seconds, 0.31):
-        pitch = 110 * 2 ** (rng.integers(0, 30) / 12)
-        since = np.maximum(t - onset, 0)
-        for harmonic in range(1, 8):
-            y += (t >= onset) * 0.1 / harmonic * np.exp(-6 * since) * np.sin(2 * np.pi * pitch * harmonic * since)
-    return y
 
 
 @pytest.mark.parametrize(("seconds", "sr"), [(4.0, 44_100), (3.3, 48_000), (5.1, 22_050)])
