@@ -25,12 +25,18 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 	@$(PIP) --require-hashes --only-binary :all: -r requirements-dev.lock
 	@touch $@
 
+# Once, and not in every process of the pool at the same time.
+$(VENV)/.warm: $(VENV)/.runtime $(wildcard features/*.py)
+	@echo "compiling the ear's kernels (once, some 20 seconds) ..."
+	@$(BIN)/python -c "import features; features.warm_up()"
+	@touch $@
+
 setup: $(VENV)/.runtime ## Create the environment from the lock file
 	@chmod -R go-w model/artifacts # under umask 002 git leaves them writable by the group, and the worker refuses that
 setup-dev: setup $(VENV)/.dev ## Add what tests and checks need
 
 # EVENTS: how many plays; AUDIO: a folder of your own music; KAFKA: host:port of a real broker.
-run: setup ## Play music through the worker and watch (EVENTS=100, AUDIO=folder, KAFKA=host:port)
+run: setup $(VENV)/.warm ## Play music through the worker and watch (EVENTS=100, AUDIO=folder, KAFKA=host:port)
 	@$(BIN)/python -m deploy.demo $(if $(EVENTS),--plays "$(EVENTS)") $(if $(AUDIO),--audio "$(AUDIO)") $(if $(KAFKA),--kafka "$(KAFKA)")
 
 test: setup-dev ## Run every test but the long faults; those that need real Kafka skip with a reason where there is none
