@@ -43,7 +43,7 @@ _LOSSY_TAIL_SECONDS: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class AudioLimits:
-    """What the serving path accepts.
+    """What the ear accepts; the worker passes its settings.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def probe(path: str | os.PathLike[str], limits: AudioLimits | None = None) -> Au
     path : path-like
         A regular file.
     limits : AudioLimits, optional
-        What to accept; the serving path's by default. The shortest window is not checked here.
+        What to accept; the defaults of `AudioLimits`. The shortest window is not checked here.
 
     Returns
     -------
@@ -208,7 +208,7 @@ def load_window(
     native_rate : bool
         Keep the file's sampling rate.
     limits : AudioLimits, optional
-        What to accept; the serving path's by default.
+        What to accept; the defaults of `AudioLimits`.
 
     Returns
     -------
