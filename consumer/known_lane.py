@@ -213,8 +213,9 @@ class KnownLane:
                     logger.error("record ignored: not a TrackEmotion", extra={"facts": facts})
                 table_next[partition] = offset + 1
                 continue
-            if partition not in live:
-                # Fetched before the pause took hold: read again once the table is there, or not ours any more.
+            if partition not in live or partition in rewind:
+                # Fetched before the pause took hold: read again once the table is there, or not ours any more. Those
+                # behind them wait too, though the table be restored by now: their offset would be committed first.
                 if partition in self._restoring:
                     rewind.setdefault(partition, offset)
                 continue
