@@ -109,7 +109,9 @@ class Bench:
                     raise TimeoutError(f"{contestant.name} answered {done} events; see {label}.log")
                 time.sleep(0.01)
             first, begun, cpu = done, time.monotonic(), family_cpu(pid)
-            while (done := self._written() - base) < contestant.events and time.monotonic() < deadline:
+            while (done := self._written() - base) < contestant.events:
+                if not is_alive(pid) or time.monotonic() > deadline:
+                    raise TimeoutError(f"{contestant.name} stopped at {done} of {contestant.events} events")
                 time.sleep(0.01)
             seconds, spent = time.monotonic() - begun, family_cpu(pid) - cpu
         return Run((done - first) / seconds, 1e6 * spent / (done - first))

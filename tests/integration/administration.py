@@ -88,8 +88,9 @@ def await_no_lag(bootstrap: str, timeout_seconds: float = 30.0) -> None:
 
 def committed_offsets(bootstrap: str, group: str, topic: str) -> dict[int, int]:
     """Give a group's committed offset per partition of ``topic``."""
+    client = admin(bootstrap)  # kept: its futures never complete once it is gone
     request = [ConsumerGroupTopicPartitions(group)]
-    places = admin(bootstrap).list_consumer_group_offsets(request)[group].result(timeout=30).topic_partitions
+    places = client.list_consumer_group_offsets(request)[group].result(timeout=30).topic_partitions
     return {place.partition: place.offset for place in places or [] if place.topic == topic}
 
 
@@ -103,7 +104,8 @@ def set_topic_config(bootstrap: str, topic: str, name: str, value: str) -> None:
     """Set one setting of a topic."""
     entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    for done in admin(bootstrap).incremental_alter_configs([resource]).values():
+    client = admin(bootstrap)
+    for done in client.incremental_alter_configs([resource]).values():
         done.result(timeout=30)
 
 
