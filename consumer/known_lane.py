@@ -138,7 +138,7 @@ class KnownLane:
             },
             logger=client_logger(),
         )
-        self._outbox = BatchOutbox(settings, transactional_id, self._stopping.is_set)
+        self._outbox = BatchOutbox(settings, transactional_id, self._stopping.is_set, metrics)
 
     def stop(self) -> None:
         """Ask the loop to end after the batch in hand; callable from any thread."""
@@ -249,6 +249,7 @@ class KnownLane:
                 shape.model_version != champion.version or shape.feature_version != champion.feature_version
             ) and not shape.is_corrected:
                 batch.refreshed += self._refresh(message, event)
+        self._count_attempts(batch)
         self._finish(batch, rewind)
         if batch.consumed:
             self._count(batch, time.perf_counter() - started)
@@ -300,6 +301,12 @@ class KnownLane:
         self._forward(message, event, refresh=True)
         return 1
 
+    def _count_attempts(self, batch: _Batch) -> None:
+        attempts = self._metrics.produce_attempts
+        attempts.labels(EMOTION_EVENTS.name).inc(sum(batch.answers.values()))
+        attempts.labels(TRACK_ANALYSIS.name).inc(batch.forwarded + batch.refreshed)
+        attempts.labels(DEAD_LETTERS.name).inc(sum(batch.dead_letters.values()))
+
     def _count(self, batch: _Batch, seconds: float) -> None:
         metrics, now = self._metrics, time.time()
         metrics.events_consumed.labels(LANE).inc(batch.consumed)
@@ -350,7 +357,7 @@ class KnownLane:
         consumer.pause([TopicPartition(TRACK_EVENTS.name, partition) for partition in events])
         self._metrics.rebalances.labels(LANE).inc()
         self._metrics.partitions_assigned.labels(LANE).set(len(events))
-        self._metrics.restoring.set(len(self._restoring))
+        self._show_restoring()
         self._health.mark(RESTORED, holds=not self._restoring)
         logger.info("partitions assigned", extra={"facts": {"lane": LANE, "partitions": sorted(events)}})
 
@@ -375,6 +382,7 @@ class KnownLane:
                 _remove_label(metric, TRACK_EVENTS.name, str(partition))
         self._metrics.rebalances.labels(LANE).inc()
         self._metrics.partitions_assigned.labels(LANE).set(len(self._live))
+        self._show_restoring()
         self._health.mark(RESTORED, holds=False)
         logger.info("partitions revoked", extra={"facts": {"lane": LANE, "partitions": _numbers(partitions)}})
 
@@ -396,12 +404,17 @@ class KnownLane:
         self._live.add(partition)
         self._consumer.resume([TopicPartition(TRACK_EVENTS.name, partition)])
         self._metrics.restore_duration.observe(time.monotonic() - started)
-        self._metrics.restoring.set(len(self._restoring))
+        self._show_restoring()
         self._metrics.table_tracks.set(len(self._table))
         if not self._restoring:
             facts = {"partitions": len(self._live), "tracks": len(self._table)}
             logger.info("known lane restored", extra={"facts": facts})
             self._health.mark(RESTORED, holds=True)
+
+    def _show_restoring(self) -> None:
+        self._metrics.restoring.set(len(self._restoring))
+        # The events of these wait; nothing else pauses this lane.
+        self._metrics.partitions_paused.labels(LANE).set(len(self._restoring))
 
     # Commits and errors.
 

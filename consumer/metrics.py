@@ -128,7 +128,11 @@ class Metrics:
         self.queue_oldest_timestamp = gauge_from_zero(
             "queue_oldest_timestamp_seconds", "occurred_at of the oldest event not yet answered; 0 with none.", ["lane"]
         )
-        self.partitions_paused = gauge_from_zero("partitions_paused", "Partitions paused by back-pressure.", ["lane"])
+        self.partitions_paused = gauge_from_zero(
+            "partitions_paused",
+            "Partitions paused: by back-pressure (new), or until their records are read (known).",
+            ["lane"],
+        )
         self.analyses_shared = counter("analyses_shared_total", "Events answered by an analysis already under way.")
         self.analyses_stale = counter("analyses_stale_total", "Known tracks sent for re-analysis after a model change.")
 
@@ -141,7 +145,9 @@ class Metrics:
         self.partitions_assigned = gauge_from_zero("partitions_assigned", "Partitions this worker holds.", ["lane"])
         self.rebalances = counter("rebalances_total", "Times partitions were assigned or taken away.", ["lane"])
         self.produce_attempts = counter("produce_attempts_total", "Messages handed to a producer.", ["topic"])
-        self.produce_failures = counter("produce_failures_total", "Messages Kafka did not acknowledge.", ["topic"])
+        self.produce_failures = counter(
+            "produce_failures_total", "Messages Kafka refused, or did not acknowledge in time.", ["topic"]
+        )
         self.last_progress = gauge_from_zero(
             "last_progress_timestamp_seconds", "When the lane last committed, or found nothing to do.", ["lane"]
         )
@@ -200,7 +206,7 @@ class Metrics:
             "feature_drift_ks", "Kolmogorov-Smirnov distance of a feature from training.", ["feature"]
         )
         self.prediction_drift = gauge_unmeasured(
-            "prediction_drift_psi", "Population stability index of the predicted emotions."
+            "prediction_drift_psi", "Population stability index of the newest predicted emotions against those before."
         )
 
 

@@ -5,6 +5,7 @@ version from the moment it is made, so a swap changes no analysis under way and 
 """
 
 import logging
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -30,6 +31,10 @@ class Model(Protocol):
     @property
     def trained_at(self) -> datetime:
         """When."""
+
+    @property
+    def deciles(self) -> Mapping[str, tuple[float, ...]]:
+        """The nine inner deciles of each feature in training."""
 
 
 class ModelSource(Protocol):

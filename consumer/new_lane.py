@@ -21,6 +21,7 @@ from consumer.acknowledgement import AcknowledgementOrder
 from consumer.analyst import AnalysisRequest
 from consumer.answers import Moment, build_answer, build_track_emotion, track_emotion_headers
 from consumer.dead_letter import DeadLetterLimit, Headers, build_dead_letter
+from consumer.drift_watch import FEATURES, DriftWatch, pack_features, unpack_features
 from consumer.errors import EmotionServiceError, FatalError, InvalidEventError, Reason, RetriableError
 from consumer.events import TrackEvent, decode_track_event
 from consumer.forwarding import is_refresh
@@ -28,7 +29,7 @@ from consumer.metrics import Metrics
 from consumer.model_watch import ModelWatch
 from consumer.outbox import Outgoing
 from consumer.pipeline import Analysis
-from consumer.recent_tracks import RecentTracks
+from consumer.recent_tracks import KeptRecord, RecentTracks
 from consumer.settings import Settings
 from consumer.topics import DEAD_LETTERS, EMOTION_EVENTS, TRACK_ANALYSIS, TRACK_EMOTIONS
 from consumer.track_record import KnownTrack
@@ -147,6 +148,7 @@ class NewLane:
         self._queues: dict[str, deque[_Waiting]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._recent = RecentTracks()
+        self.drift = DriftWatch(metrics)
         self._changed = asyncio.Event()
         self._is_open = False
         self._is_draining = False
@@ -167,17 +169,21 @@ class NewLane:
         """When the oldest event without an answer occurred; None with none waiting."""
         return min((waiting.event.occurred_at for queue in self._queues.values() for waiting in queue), default=None)
 
-    def open(self, known: Iterable[tuple[str, bytes]]) -> None:
+    def open(self, known: Iterable[KeptRecord]) -> None:
         """Begin to accept events of newly assigned partitions.
 
         Parameters
         ----------
-        known : iterable of (str, bytes)
-            Newest records of these partitions: track ids and TrackEmotions.
+        known : iterable of KeptRecord
+            Newest records of these partitions.
         """
-        for track_id, value in known:
+        analyses = []
+        for record in known:
             with contextlib.suppress(ValueError):
-                self._recent.add(track_id, self._recent.render(value))
+                track = self._recent.render(record.value)
+                self._recent.add(record.track_id, track)
+                analyses.append((unpack_features(record.features), track.shape.emotion))
+        self.drift.refill(analyses)
         self._is_open, self._is_draining = True, False
         self._notify()
 
@@ -345,7 +351,8 @@ class NewLane:
             classified_at=datetime.now(UTC),
         )
         value = msgspec.json.encode(record)
-        message = Outgoing(TRACK_EMOTIONS.name, track_id.encode(), value, track_emotion_headers(record))
+        headers = [*track_emotion_headers(record), (FEATURES, pack_features(analysis.features))]
+        message = Outgoing(TRACK_EMOTIONS.name, track_id.encode(), value, headers)
         return _Judged(self._recent.render(value), message, whole_track=waiting.wants_whole_track)
 
     def _take_sharing(self, queue: deque[_Waiting], first: _Waiting, outcome: _Judged | _Failed) -> list[_Waiting]:
@@ -457,8 +464,6 @@ class NewLane:
 
     async def _deliver(self, messages: Sequence[Outgoing]) -> None:
         if messages:
-            for message in messages:
-                self._metrics.produce_attempts.labels(message.topic).inc()
             with self._metrics.stage_duration.labels("produce").time():
                 await self._outbox.deliver(messages)
 
@@ -505,6 +510,7 @@ class NewLane:
             metrics.stage_duration.labels(stage).observe(seconds)
         metrics.audio_bytes.inc(analysis.audio_bytes)
         metrics.predictions.labels(judgement.emotion).inc()
+        self.drift.add(unpack_features(pack_features(analysis.features)), judgement.emotion.value)
         metrics.confidence.labels(judgement.emotion).observe(judgement.confidence)
         metrics.prediction_set_size.observe(len(judgement.prediction_set))
         if judgement.out_of_domain:

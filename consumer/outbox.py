@@ -18,6 +18,7 @@ from consumer.client_log import client_logger
 from consumer.dead_letter import MESSAGE, Headers
 from consumer.errors import BrokerError
 from consumer.kafka_config import producer_config
+from consumer.metrics import Metrics
 from consumer.settings import Settings
 from consumer.topics import DEAD_LETTERS
 
@@ -77,10 +78,15 @@ class BatchOutbox:
         Of this worker, under transactions: a later producer of the same id fences this one off.
     should_stop : callable
         Asked while waiting.
+    metrics : Metrics
+        Where messages that Kafka did not take are counted; attempts are counted by whoever makes them, by the batch.
     """
 
-    def __init__(self, settings: Settings, transactional_id: str | None, should_stop: Callable[[], bool]) -> None:
+    def __init__(
+        self, settings: Settings, transactional_id: str | None, should_stop: Callable[[], bool], metrics: Metrics
+    ) -> None:
         self._should_stop = should_stop
+        self._metrics = metrics
         self._errors: list[tuple[KafkaError, str]] = []
         self._too_large: list[Outgoing] = []
         config = producer_config(settings) | {
@@ -207,6 +213,7 @@ class BatchOutbox:
         if smaller is not None:
             self._too_large.append(smaller)
         else:
+            self._metrics.produce_failures.labels(message.topic()).inc()
             self._errors.append((error, str(message.topic())))
 
     def _guarded(self, call: Callable[[], Any]) -> None:
@@ -230,9 +237,12 @@ class AsyncOutbox:
     ----------
     settings : Settings
         Where Kafka is.
+    metrics : Metrics
+        Where messages and those that Kafka did not take are counted.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._config = producer_config(settings) | {
             "message.max.bytes": _MAX_MESSAGE_BYTES,
             "message.timeout.ms": _DELIVERY_TIMEOUT_MS,
@@ -266,15 +276,16 @@ class AsyncOutbox:
         BrokerError
             If one was refused or timed out.
         """
-        delivery = _Delivery(asyncio.get_running_loop(), len(messages))
+        delivery = _Delivery(asyncio.get_running_loop(), len(messages), self._metrics)
         for message in messages:
+            self._metrics.produce_attempts.labels(message.topic).inc()
             await self._produce(message, delivery.done)
         started = time.monotonic()
         while True:
             refused = await self._wait(delivery, started)
             if not refused:
                 return
-            delivery = _Delivery(asyncio.get_running_loop(), len(refused))
+            delivery = _Delivery(asyncio.get_running_loop(), len(refused), self._metrics)
             for message in refused:
                 await self._produce(message, delivery.done)
 
@@ -309,7 +320,8 @@ class AsyncOutbox:
 class _Delivery:
     """The acknowledgements of one group of messages, counted in the poll thread, told to the event loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, count: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, count: int, metrics: Metrics) -> None:
+        self._metrics = metrics
         self.future: asyncio.Future[list[Outgoing]] = loop.create_future()
         self.left = count
         self._loop = loop
@@ -322,6 +334,7 @@ class _Delivery:
             if smaller is not None:
                 self._too_large.append(smaller)
             else:
+                self._metrics.produce_failures.labels(message.topic()).inc()
                 self._error = BrokerError(f"Kafka did not take a message to {message.topic()}: {error}")
         self.left -= 1
         if self.left == 0:

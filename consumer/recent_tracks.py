@@ -8,11 +8,12 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final, NamedTuple, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from consumer.client_log import client_logger
+from consumer.drift_watch import FEATURES
 from consumer.errors import BrokerError
 from consumer.kafka_config import consumer_config
 from consumer.settings import Settings
@@ -24,6 +25,24 @@ logger = logging.getLogger(__name__)
 # About 1 kB each.
 _LIMIT: Final = 10_000
 _READ_TIMEOUT_SECONDS: Final = 30.0
+
+
+class KeptRecord(NamedTuple):
+    """A message of ``track-emotions``.
+
+    Parameters
+    ----------
+    track_id : str
+        Its key.
+    value : bytes
+        A TrackEmotion.
+    features : bytes
+        The header of that name; empty without one.
+    """
+
+    track_id: str
+    value: bytes
+    features: bytes = b""
 
 
 class RecentTracks:
@@ -95,7 +114,7 @@ class RecentTracks:
         return track
 
 
-def read_tail(settings: Settings, partitions: Iterable[int], records: int) -> list[tuple[str, bytes]]:
+def read_tail(settings: Settings, partitions: Iterable[int], records: int) -> list[KeptRecord]:
     """Read the newest records of partitions of ``track-emotions``.
 
     Blocks: call it from a thread.
@@ -111,8 +130,8 @@ def read_tail(settings: Settings, partitions: Iterable[int], records: int) -> li
 
     Returns
     -------
-    list of (str, bytes)
-        Track ids and values, oldest first within a partition.
+    list of KeptRecord
+        Oldest first within a partition.
 
     Raises
     ------
@@ -146,7 +165,9 @@ def read_tail(settings: Settings, partitions: Iterable[int], records: int) -> li
                     if error.code() == KafkaError._PARTITION_EOF:
                         reading.discard(message.partition() or 0)
                 elif isinstance(key, bytes) and isinstance(value, bytes):
-                    found.append((key.decode(errors="replace"), value))
+                    kept = dict(cast(Any, message.headers() or [])).get(FEATURES)
+                    features = kept if isinstance(kept, bytes) else b""
+                    found.append(KeptRecord(key.decode(errors="replace"), value, features))
     except KafkaException as error:
         raise BrokerError(f"cannot read {TRACK_EMOTIONS.name}: {error}") from error
     finally:

@@ -33,6 +33,7 @@ POOL_WARM: Final = "pool_warm"
 NEW_LANE_ASSIGNED: Final = "new_lane_assigned"
 _LOOK_EVERY_SECONDS: Final = 2.0
 _MEASURE_EVERY_SECONDS: Final = 1.0
+_SHOW_DRIFT_EVERY_SECONDS: Final = 15.0
 # Before partitions are given up; well within Kafka's patience with a rebalance (60 s).
 _REVOKE_DRAIN_SECONDS: Final = 20.0
 
@@ -145,6 +146,7 @@ class NewLaneService(_Part):
     ) -> None:
         super().__init__()
         self._settings = settings
+        self._models = models
         self._metrics = metrics
         self._health = health
         self._heartbeat = health.heartbeat("new_lane", settings.stall_timeout_seconds)
@@ -154,7 +156,7 @@ class NewLaneService(_Part):
             timeout_seconds=settings.analysis_timeout_seconds,
             metrics=metrics,
         )
-        self._outbox = AsyncOutbox(settings)
+        self._outbox = AsyncOutbox(settings, metrics)
         self.lane = NewLane(
             settings,
             pool=self._pool,
@@ -256,10 +258,16 @@ class NewLaneService(_Part):
             self._heartbeat.beat()
             metrics.last_progress.labels(LANE).set_to_current_time()
 
+    @Service.timer(_SHOW_DRIFT_EVERY_SECONDS)
+    async def _show_drift(self) -> None:
+        await asyncio.to_thread(self.lane.drift.show, self._models.champion.deciles)
+
     def _measure_lag(self) -> int:
         if NEW_LANE_ASSIGNED in self._health.missing:
             return 0
         consumer, total = self._consumer, 0
+        # Faust pauses a partition whose buffer is full, and shows it nowhere else.
+        self._metrics.partitions_paused.labels(LANE).set(len(consumer._buffered_partitions))
         for tp in consumer.assignment():
             end, committed = consumer.highwater(tp), consumer._committed_offset[tp]
             if tp.topic == TRACK_ANALYSIS.name and end is not None:

@@ -77,6 +77,11 @@ class Judge:
         """When it was trained."""
         return datetime.fromisoformat(self.manifest.created_at)
 
+    @property
+    def deciles(self) -> dict[str, tuple[float, ...]]:
+        """The nine inner deciles of each feature in training: the reference for drift."""
+        return self.manifest.deciles
+
     def judge(self, X: NDArray[np.float64], starts: Sequence[float]) -> Judgement:
         """Judge a track by its fragments.
 

@@ -4,13 +4,14 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from prometheus_client import CollectorRegistry
 
 from consumer.analyst import AnalysisRequest
 from consumer.dead_letter import DeadLetterLimit
+from consumer.drift_watch import FEATURES, unpack_features
 from consumer.errors import (
     AnalysisTimeoutError,
     AudioNotFoundError,
@@ -26,8 +27,10 @@ from consumer.model_watch import ModelWatch
 from consumer.new_lane import Incoming, NewLane
 from consumer.outbox import Outgoing
 from consumer.pipeline import Analysis
+from consumer.recent_tracks import KeptRecord
 from consumer.settings import Settings
 from consumer.topics import DEAD_LETTERS, EMOTION_EVENTS, TRACK_EMOTIONS
+from features.schema import FEATURE_NAMES
 from model.emotions import EMOTIONS, Emotion
 from model.judgement import FragmentJudgement, Judgement
 from tests.consumer.records import SHA, track_emotion_json, track_event_json
@@ -35,6 +38,7 @@ from tests.consumer.records import SHA, track_emotion_json, track_event_json
 
 class FakeModel:
     feature_version = "f-1"
+    deciles: ClassVar[dict[str, tuple[float, ...]]] = {}
     trained_at = datetime(2026, 1, 1, tzinfo=UTC)
 
     def __init__(self, version: str) -> None:
@@ -281,12 +285,28 @@ def test_upload_behind_a_play_is_heard_itself() -> None:
 
 def test_play_after_a_restart_gets_the_judgement_of_before() -> None:
     async def scenario(bench: Bench) -> None:
-        bench.lane.open([("t-1", track_emotion_json(confidence=0.654321)), ("t-2", b"nonsense")])
+        bench.lane.open([KeptRecord("t-1", track_emotion_json(confidence=0.654321)), KeptRecord("t-2", b"nonsense")])
         await bench.accept(0, track_event_json(position_seconds=90.0))
         await bench.settle()
         assert bench.pool.requests == []
         assert bench.outbox.values(EMOTION_EVENTS.name)[0]["confidence"] == 0.654321
         assert bench.outbox.values(TRACK_EMOTIONS.name) == []
+
+    on_bench(scenario)
+
+
+def test_record_keeps_the_features_for_drift_after_a_restart() -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.accept(0, track_event_json())
+        await bench.settle()
+        record = bench.outbox.messages[0]
+        features = dict(record.headers)[FEATURES]
+        assert unpack_features(features or b"") is not None
+        kept = KeptRecord("t-1", record.value or b"", features or b"")
+        bench.lane.open([kept] * 300)
+        bench.lane.drift.show(dict.fromkeys(FEATURE_NAMES, tuple(range(9))))
+        assert bench.value("emotion_feature_drift_psi", feature=FEATURE_NAMES[0]) > 1.0, "all in one bin"
+        assert 0.0 < bench.value("emotion_prediction_drift_psi") < 0.01
 
     on_bench(scenario)
 
