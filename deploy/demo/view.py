@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from consumer.events import DecisionLabel, EmotionLabel
-from deploy.demo.ledger import Lane, Ledger, Outcome, quantile
+from deploy.demo.ledger import Kind, Lane, Ledger, Outcome, quantile
 from deploy.demo.playlist.sessions import Change
 
 _COLOURS: Final[dict[EmotionLabel, str]] = {
@@ -49,7 +49,7 @@ class View:
         self._console, self._titles, self._listeners = console, titles, listeners
         self._lock = threading.Lock()
         self._start = time.monotonic()
-        self._shown: Counter[Lane] = Counter()
+        self._shown: Counter[tuple[Lane, Kind]] = Counter()
         self._counted_at = 0.0
         self._answered = 0
         # Changes whose event's own line is not written yet: the cause is shown before its effect.
@@ -75,10 +75,11 @@ class View:
         """Write what came of an event, and the changes it caused."""
         with self._lock:
             self._answered += 1
-            self._shown[outcome.lane] += 1
+            kind = outcome.lane, outcome.sent.kind
+            self._shown[kind] += 1
             self._told.add(outcome.sent.event_id)
             changes = self._waiting.pop(outcome.sent.event_id, [])
-            if self._shown[outcome.lane] > _LINES_OF_A_KIND:
+            if self._shown[kind] > _LINES_OF_A_KIND:
                 if time.monotonic() - self._counted_at >= 1:
                     self._counted_at = time.monotonic()
                     self._write(Text(f"{self._seconds()}  ... {self._answered:,} events answered", style="dim"))
@@ -91,7 +92,7 @@ class View:
         """Write a reordered queue, at once or when its cause is written."""
         with self._lock:
             is_visible = change.before[:_UP_NEXT] != change.after[:_UP_NEXT] or change.suggestion is not None
-            if self._shown["known"] > _LINES_OF_A_KIND or not is_visible:
+            if self._shown["known", "play"] > _LINES_OF_A_KIND or not is_visible:
                 return
             if change.cause is None or change.cause in self._told:
                 self._write(self._change_row(change))
