@@ -173,6 +173,16 @@ class Cluster:
                 last = error
         raise TimeoutError(f"Kafka was not ready in {START_SECONDS:.0f} s: expected brokers {expected}, got {last}")
 
+    def await_in_sync(self, topic: str, replicas: int) -> None:
+        """Wait until every partition of a topic has so many replicas in sync."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            partitions = self.admin().list_topics(topic, timeout=10).topics[topic].partitions.values()
+            if all(len(partition.isrs) == replicas for partition in partitions):
+                return
+            assert time.monotonic() < deadline, f"{topic} never had {replicas} replicas in sync"
+            time.sleep(0.1)
+
     def admin(self) -> AdminClient:
         """Give an admin client of the plain listener."""
         return admin(self.bootstrap())
