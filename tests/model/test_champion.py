@@ -47,6 +47,16 @@ def test_champion_states_what_it_is_and_where_it_comes_from(champion: Judge) -> 
     assert len(manifest.commit) == 40
 
 
+def test_champion_was_trained_by_a_commit_of_this_history(champion: Judge) -> None:
+    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", "-C", str(REPOSITORY), *arguments], capture_output=True, text=True, check=False)
+
+    if shutil.which("git") is None or git("rev-parse", "--is-shallow-repository").stdout.strip() != "false":
+        pytest.skip("needs git and a checkout with its whole history")
+
+    assert git("merge-base", "--is-ancestor", champion.manifest.commit, "HEAD").returncode == 0
+
+
 def test_champion_is_small(champion: Judge) -> None:
     assert sum(path.stat().st_size for path in (SHIPPED_ROOT / "champion").iterdir()) <= BYTES_LIMIT
 
