@@ -34,6 +34,21 @@ class AcknowledgementOrder(Generic[Partition, Token]):
     def __len__(self) -> int:
         return sum(map(len, self._entries.values()))
 
+    def count(self, partition: Partition) -> int:
+        """Count the events of one partition in flight.
+
+        Parameters
+        ----------
+        partition : hashable
+            Which.
+
+        Returns
+        -------
+        int
+            How many.
+        """
+        return len(self._entries.get(partition, ()))
+
     def begin(self, partition: Partition, offset: int, token: Token) -> bool:
         """Take an event in.
 

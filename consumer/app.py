@@ -117,3 +117,19 @@ def analysis_partitions(partitions: set[TP]) -> list[int]:
         In order.
     """
     return sorted(tp.partition for tp in partitions if tp.topic == TRACK_ANALYSIS.name)
+
+
+def buffered_events(app: faust.App) -> int:
+    """Count the events that Faust holds for the agent.
+
+    Parameters
+    ----------
+    app : faust.App
+        From ``create_app``.
+
+    Returns
+    -------
+    int
+        Fetched, and not taken by the lane yet.
+    """
+    return sum(actor.stream.channel.queue.qsize() for agent in app.agents.values() for actor in agent._actors)

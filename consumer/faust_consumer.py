@@ -106,6 +106,28 @@ class LaneConsumer(driver.Consumer):
             self._acked_index[tp] = set(self._acked[tp])
         return True
 
+    def unread(self, tp: TP) -> int:
+        """Count the offsets of a partition that were not fetched yet.
+
+        Parameters
+        ----------
+        tp : TP
+            An assigned partition.
+
+        Returns
+        -------
+        int
+            0 as well where aiokafka does not know yet. Markers of transactions count as long as they are not fetched.
+        """
+        consumer = cast(LaneConsumerThread, self._thread)._ensure_consumer()
+        place = TopicPartition(tp.topic, tp.partition)
+        assignment = consumer._subscription.subscription.assignment
+        # Faust's verify_event_path looks at the same state; aiokafka's own position() is a coroutine of its thread.
+        state = assignment.state_value(place) if assignment is not None else None
+        if state is None or not state.has_valid_position or (end := consumer.last_stable_offset(place)) is None:
+            return 0
+        return max(0, int(end) - int(state.position))
+
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Ignore gaps: see the module's docstring."""
 

@@ -169,6 +169,21 @@ class NewLane:
         """When the oldest event without an answer occurred; None with none waiting."""
         return min((waiting.event.occurred_at for queue in self._queues.values() for waiting in queue), default=None)
 
+    def in_flight_of(self, partition: int) -> int:
+        """Count the events of one partition taken and not yet acknowledged.
+
+        Parameters
+        ----------
+        partition : int
+            Partition of ``track-analysis``.
+
+        Returns
+        -------
+        int
+            How many.
+        """
+        return self._order.count(partition)
+
     def open(self, known: Iterable[KeptRecord]) -> None:
         """Begin to accept events of newly assigned partitions.
 

@@ -11,7 +11,7 @@ from faust.types import TP
 from mode import Service
 
 from consumer.analyst import AnalysisRequest, AnalystPlan
-from consumer.app import analysis_partitions, create_app
+from consumer.app import analysis_partitions, buffered_events, create_app
 from consumer.dead_letter import DeadLetterLimit
 from consumer.errors import BrokerError, FatalError
 from consumer.faust_consumer import LaneConsumer
@@ -247,10 +247,9 @@ class NewLaneService(_Part):
         metrics, lane = self._metrics, self.lane
         oldest = lane.oldest_occurred_at
         metrics.queue_oldest_timestamp.labels(LANE).set(oldest.timestamp() if oldest is not None else 0.0)
-        lag = self._measure_lag()
         now = time.monotonic()
         moved = (lane.accepted, lane.finished)
-        if moved != self._seen or (lag == 0 and not lane.in_flight):
+        if moved != self._seen or not self._has_work():
             self._seen, self._moved_at = moved, now
         # A consumer that silently stops fetching (faust-streaming #175, #532) looks idle from inside: it is alive only
         # while there is nothing to read, or something moves.
@@ -258,23 +257,18 @@ class NewLaneService(_Part):
             self._heartbeat.beat()
             metrics.last_progress.labels(LANE).set_to_current_time()
 
-    @Service.timer(_SHOW_DRIFT_EVERY_SECONDS)
-    async def _show_drift(self) -> None:
-        await asyncio.to_thread(self.lane.drift.show, self._models.champion.deciles)
-
-    def _measure_lag(self) -> int:
+    def _has_work(self) -> bool:
+        """Measure the lag, and tell whether there is anything to do."""
         if NEW_LANE_ASSIGNED in self._health.missing:
-            return 0
-        consumer, total = self._consumer, 0
-        # Faust pauses a partition whose buffer is full, and shows it nowhere else.
-        self._metrics.partitions_paused.labels(LANE).set(len(consumer._buffered_partitions))
+            return False
+        consumer, unread = self._consumer, 0
         for tp in consumer.assignment():
-            end, committed = consumer.highwater(tp), consumer._committed_offset[tp]
-            if tp.topic == TRACK_ANALYSIS.name and end is not None:
-                lag = max(0, end - (committed or 0))
-                total += lag
+            if tp.topic == TRACK_ANALYSIS.name:
+                partition_unread = consumer.unread(tp)
+                unread += partition_unread
+                lag = partition_unread + self.lane.in_flight_of(tp.partition)
                 self._metrics.consumer_lag_events.labels(tp.topic, str(tp.partition)).set(lag)
-        return total
+        return bool(unread or self.lane.in_flight or buffered_events(self.app))
 
     @property
     def _consumer(self) -> LaneConsumer:
