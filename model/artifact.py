@@ -68,7 +68,15 @@ def load_artifact(path: str | os.PathLike[str]) -> Judge:
             "the file is corrupt or was tampered with and has not been opened"
         )
     _check_compatible(directory, manifest)
-    return Judge(joblib.load(io.BytesIO(pickled)), manifest)
+    try:
+        classifier = joblib.load(io.BytesIO(pickled))
+    except Exception as error:
+        # The bytes are the manifest's own, so it is our code that differs: whatever unpickling raises says that.
+        raise ArtifactMismatchError(
+            f"{directory / ESTIMATOR_FILE}: expected an estimator of this version of the code, got one that does not "
+            f"load: {type(error).__name__}: {error}"
+        ) from error
+    return Judge(classifier, manifest)
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:

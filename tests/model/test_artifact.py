@@ -129,6 +129,17 @@ def test_load_artifact_of_another_world_is_refused_unopened(
     assert not unpickled
 
 
+def test_load_artifact_that_needs_newer_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_artifact(tmp_path / "a")
+
+    def load(_: object) -> object:
+        raise ImportError("cannot import name 'Expert' from 'model.inputs'")
+
+    monkeypatch.setattr("model.artifact.joblib.load", load)
+    with pytest.raises(ArtifactMismatchError, match="cannot import name 'Expert'"):
+        load_artifact(tmp_path / "a")
+
+
 def test_load_artifact_another_patch_release_is_accepted(tmp_path: Path) -> None:
     here = write_artifact(tmp_path / "a").libraries
     write_artifact(tmp_path / "b", libraries={name: version + ".post1" for name, version in here.items()})
