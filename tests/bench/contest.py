@@ -106,12 +106,14 @@ class Bench:
             deadline = time.monotonic() + 180
             while (done := self._written() - base) < contestant.events * 0.1:
                 if not is_alive(pid) or time.monotonic() > deadline:
-                    raise TimeoutError(f"{contestant.name} answered {done} events; see {label}.log")
+                    raise TimeoutError(f"{contestant.name} answered {done} events: {self._told(label)}")
                 time.sleep(0.01)
             first, begun, cpu = done, time.monotonic(), family_cpu(pid)
             while (done := self._written() - base) < contestant.events:
                 if not is_alive(pid) or time.monotonic() > deadline:
-                    raise TimeoutError(f"{contestant.name} stopped at {done} of {contestant.events} events")
+                    raise TimeoutError(
+                        f"{contestant.name} stopped at {done} of {contestant.events} events: {self._told(label)}"
+                    )
                 time.sleep(0.01)
             seconds, spent = time.monotonic() - begun, family_cpu(pid) - cpu
         return Run((done - first) / seconds, 1e6 * spent / (done - first))
@@ -135,6 +137,9 @@ class Bench:
         finally:
             process.kill()
             process.wait()
+
+    def _told(self, label: str) -> str:
+        return (self.directory / f"{label}.log").read_text(errors="replace")[-2000:]
 
     def _written(self) -> int:
         return end_offset(self.bootstrap, "emotion-events")

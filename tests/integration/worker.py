@@ -13,7 +13,7 @@ from typing import Self
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.integration.processes import descendants, free_port, port_is_free, rss_bytes, survivors
+from tests.integration.processes import descendants, die_with_parent, free_port, port_is_free, rss_bytes, survivors
 
 READY_SECONDS = 120.0
 # A pool child dies with its parent by a signal from the kernel; this is for the kernel's own tidying.
@@ -52,7 +52,7 @@ class WorkerProcess:
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        return self.start()
+        return self if self.process is not None else self.start()
 
     def __exit__(self, *_: object) -> None:
         if self.process is not None:
@@ -71,10 +71,11 @@ class WorkerProcess:
 
     def start(self, *, wait: bool = True) -> Self:
         """Start the process and, by default, wait until it says it is ready."""
+        assert not self.running, "the worker is started already"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "consumer", "worker"],
-                env=self._environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                env=self._environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent,
             )  # fmt: skip
         if wait:
             self.wait_ready()
