@@ -20,7 +20,7 @@ from consumer.dead_letter import Headers, header_list, original_headers
 from consumer.errors import BrokerError, Reason
 from consumer.kafka_config import consumer_config, producer_config
 from consumer.settings import Settings
-from consumer.topics import DEAD_LETTERS, TRACK_ANALYSIS, TRACK_EVENTS
+from consumer.topics import DEAD_LETTERS, EMOTION_FEEDBACK, TRACK_ANALYSIS, TRACK_EVENTS
 
 TIMEOUT_SECONDS: Final = 15.0
 _BATCH: Final = 500
@@ -33,7 +33,7 @@ _COORDINATOR_MOVES: Final = frozenset(
     }
 )
 # Where a letter's own headers may send it: anyone who can write a letter could otherwise have it published anywhere.
-_REPLAY_TOPICS: Final = frozenset({TRACK_EVENTS.name, TRACK_ANALYSIS.name})
+_REPLAY_TOPICS: Final = frozenset({TRACK_EVENTS.name, TRACK_ANALYSIS.name, EMOTION_FEEDBACK.name})
 
 
 T = TypeVar("T")

@@ -7,7 +7,8 @@
     │   ├── AudioStoreUnavailableError   unavailable
     │   └── AnalysisTimeoutError         timeout
     ├── PermanentError          the same bytes will fail again  -> dead letter now, with its reason
-    │   ├── InvalidEventError            invalid_json, schema, unknown_event_type, event_too_large
+    │   ├── InvalidEventError            invalid_json, schema, unknown_event_type, event_too_large,
+    │   │                                unmatched (feedback on a track never judged)
     │   ├── AudioLocationError           unsupported_uri, forbidden_host, forbidden_path
     │   ├── AudioNotFoundError           not_found
     │   ├── AudioRejectedError           too_large, and every reason of ``features.errors``
@@ -44,6 +45,7 @@ class Reason(StrEnum):
     TOO_SHORT = "too_short"
     SILENT = "silent"
     CRASH = "crash"
+    UNMATCHED = "unmatched"
     INTERNAL = "internal"
 
 

@@ -8,7 +8,7 @@ languages, and a contract test holds the two together.
 import hashlib
 import uuid
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -32,6 +32,9 @@ Timestamp = Annotated[datetime, Meta(tz=True)]
 # Namespace of every event id this service derives: uuid5(NAMESPACE_URL, "https://github.com/emotion-stream").
 EVENT_NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/emotion-stream")
 _NAMESPACE_BYTES: Final = EVENT_NAMESPACE.bytes
+
+
+Event = TypeVar("Event", bound=Struct)
 
 
 def _one() -> Literal[1]:
@@ -97,6 +100,7 @@ class TrackEmotion(Struct, frozen=True, kw_only=True, omit_defaults=True):
     audio_sha256: Sha256
     classified_at: Timestamp
     corrected_by: str | None = None
+    model_emotion: EmotionLabel | None = None
 
 
 class EmotionEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -166,6 +170,7 @@ def emotion_event_id(source_event_id: str, model_version: str, feature_version: 
 
 
 _track_event_decoder: Final = msgspec.json.Decoder(TrackEvent)
+_feedback_event_decoder: Final = msgspec.json.Decoder(FeedbackEvent)
 
 
 def decode_track_event(value: bytes | None) -> TrackEvent:
@@ -187,10 +192,39 @@ def decode_track_event(value: bytes | None) -> TrackEvent:
         With reason ``invalid_json`` if the bytes are not JSON, ``unknown_event_type`` if only the type is unknown,
         ``schema`` if a field is missing or has the wrong type or range.
     """
+    return _decode(_track_event_decoder, value)
+
+
+def decode_feedback_event(value: bytes | None) -> FeedbackEvent:
+    """Decode and validate one message value of ``emotion-feedback``.
+
+    Parameters
+    ----------
+    value : bytes or None
+        The Kafka message's value.
+
+    Returns
+    -------
+    FeedbackEvent
+        The validated event; one of kind ``label`` has a label.
+
+    Raises
+    ------
+    InvalidEventError
+        With reason ``invalid_json`` if the bytes are not JSON, ``schema`` if a field is missing or has the wrong type
+        or range.
+    """
+    event = _decode(_feedback_event_decoder, value)
+    if event.kind == "label" and event.label is None:
+        raise InvalidEventError("expected a label with kind `label`, got none", reason=Reason.SCHEMA)
+    return event
+
+
+def _decode(decoder: msgspec.json.Decoder[Event], value: bytes | None) -> Event:
     if value is None:
         raise InvalidEventError("expected a JSON object, got a null value", reason=Reason.INVALID_JSON)
     try:
-        return _track_event_decoder.decode(value)
+        return decoder.decode(value)
     except msgspec.ValidationError as error:
         unknown_type = "Invalid enum value" in str(error) and "$.event_type" in str(error)
         reason = Reason.UNKNOWN_EVENT_TYPE if unknown_type else Reason.SCHEMA

@@ -2,14 +2,20 @@
 
 from typing import Final
 
+import msgspec
+
+from consumer.corrections import Correction
 from consumer.dead_letter import SOURCE_OFFSET, SOURCE_PARTITION, SOURCE_TOPIC, Headers, source_headers
 
 PURPOSE: Final = "analysis.purpose"
 REFRESH: Final = b"refresh"
-_OURS: Final = (PURPOSE, SOURCE_TOPIC, SOURCE_PARTITION, SOURCE_OFFSET)
+CORRECTION: Final = "analysis.correction"
+_OURS: Final = (PURPOSE, CORRECTION, SOURCE_TOPIC, SOURCE_PARTITION, SOURCE_OFFSET)
 
 
-def forwarded_headers(received: Headers, topic: str, partition: int, offset: int, *, refresh: bool) -> Headers:
+def forwarded_headers(
+    received: Headers, topic: str, partition: int, offset: int, *, refresh: bool, correction: Correction | None = None
+) -> Headers:
     """Give the headers of a forwarded event: the original's, and where it first came from.
 
     Parameters
@@ -20,6 +26,8 @@ def forwarded_headers(received: Headers, topic: str, partition: int, offset: int
         Where it was read.
     refresh : bool
         The event was answered already; only the track's record is to be renewed.
+    correction : Correction, optional
+        What a person said of the track: the analysis must not say otherwise.
 
     Returns
     -------
@@ -31,6 +39,8 @@ def forwarded_headers(received: Headers, topic: str, partition: int, offset: int
     headers += source_headers(topic, partition, offset)
     if refresh:
         headers.append((PURPOSE, REFRESH))
+    if correction is not None:
+        headers.append((CORRECTION, msgspec.json.encode(correction)))
     return headers
 
 
@@ -48,3 +58,23 @@ def is_refresh(headers: Headers) -> bool:
         Whether only the track's record is to be renewed.
     """
     return (PURPOSE, REFRESH) in headers
+
+
+def forwarded_correction(headers: Headers) -> Correction | None:
+    """Give what a person said of a forwarded event's track.
+
+    Parameters
+    ----------
+    headers : list of (str, bytes or None)
+        As received on ``track-analysis``.
+
+    Returns
+    -------
+    Correction or None
+        None where nobody said anything, or the header is not ours.
+    """
+    value = dict(headers).get(CORRECTION)
+    try:
+        return None if value is None else msgspec.json.decode(value, type=Correction)
+    except ValueError:  # msgspec's errors among them
+        return None

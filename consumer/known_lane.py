@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
+import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from consumer.answers import Moment, build_answer
+from consumer.answers import Moment, build_answer, track_emotion_headers
 from consumer.client_log import client_logger
 from consumer.dead_letter import DeadLetterLimit, build_dead_letter
 from consumer.errors import BrokerError, ConfigurationError, EmotionServiceError, InvalidEventError, Reason
@@ -140,6 +141,20 @@ class KnownLane:
         )
         self._outbox = BatchOutbox(settings, transactional_id, self._stopping.is_set, metrics)
 
+    @property
+    def table(self) -> TrackTable:
+        """The known tracks; only what it says is safe from any thread may be called from another."""
+        return self._table
+
+    @property
+    def live(self) -> frozenset[int]:
+        """Partitions whose table is complete, from any thread.
+
+        A partition leaves this set before its table is dropped: who finds no record and then finds the partition
+        still here may rely on it.
+        """
+        return frozenset(self._live)
+
     def stop(self) -> None:
         """Ask the loop to end after the batch in hand; callable from any thread."""
         self._stopping.set()
@@ -249,16 +264,30 @@ class KnownLane:
                 shape.model_version != champion.version or shape.feature_version != champion.feature_version
             ) and not shape.is_corrected:
                 batch.refreshed += self._refresh(message, event)
+        overruled = self._publish_overruling()
         self._count_attempts(batch)
-        self._finish(batch, rewind)
+        self._finish(batch, rewind, must_commit=overruled)
         if batch.consumed:
             self._count(batch, time.perf_counter() - started)
 
-    def _finish(self, batch: _Batch, rewind: dict[int, int]) -> None:
+    def _publish_overruling(self) -> bool:
+        """Let a person's word stand where a newer analysis was written over it."""
+        records = self._table.take_overruling(self._live)
+        for record in records:
+            value = msgspec.json.encode(record)
+            self._outbox.produce(TRACK_EMOTIONS.name, value, record.track_id.encode(), track_emotion_headers(record))
+            facts = {"track_id": record.track_id, "emotion": record.emotion, "model_emotion": record.model_emotion}
+            logger.info("correction kept", extra={"facts": facts})
+        if records:
+            self._metrics.corrections_kept.inc(len(records))
+            self._metrics.produce_attempts.labels(TRACK_EMOTIONS.name).inc(len(records))
+        return bool(records)
+
+    def _finish(self, batch: _Batch, rewind: dict[int, int], *, must_commit: bool) -> None:
         """Wait until every outcome is safe; only then acknowledge their sources."""
         self._outbox.finish()
         offsets = [TopicPartition(TRACK_EVENTS.name, number, offset) for number, offset in batch.offsets.items()]
-        if self._outbox.is_transactional and offsets:
+        if self._outbox.is_transactional and (offsets or must_commit):
             if not self._outbox.commit(offsets, self._consumer.consumer_group_metadata()):
                 logger.warning("transaction aborted: the group has moved on; the events will be read again")
                 return
@@ -290,7 +319,12 @@ class KnownLane:
 
     def _forward(self, message: Message, event: TrackEvent, *, refresh: bool) -> None:
         headers = forwarded_headers(
-            _headers(message), TRACK_EVENTS.name, message.partition() or 0, message.offset() or 0, refresh=refresh
+            _headers(message),
+            TRACK_EVENTS.name,
+            message.partition() or 0,
+            message.offset() or 0,
+            refresh=refresh,
+            correction=self._table.correction(message.partition() or 0, event.track_id),
         )
         # The track id, whatever key it came with: the new lane's order and sharing are by partition of the track.
         self._outbox.produce(TRACK_ANALYSIS.name, _bytes(message.value()), event.track_id.encode(), headers)

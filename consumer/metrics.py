@@ -27,6 +27,8 @@ LABEL_VALUES: Final[dict[str, tuple[str, ...]]] = {
     "champion": tuple(EMOTIONS),
     "challenger": tuple(EMOTIONS),
     "event_type": ("track_played", "track_uploaded"),
+    "label": tuple(EMOTIONS),
+    "bound": ("low", "high"),
     "use": ("playlist", "therapy", "catalogue"),
     "decision": ("apply", "suggest", "withhold"),
     "kind": ("accepted", "skipped", "completed", "liked", "label"),
@@ -187,17 +189,41 @@ class Metrics:
         self.shadow_failures = counter("shadow_failures_total", "Tracks the challenger failed on.")
 
         # What listeners, curators and therapists say; filled by the feedback reader.
-        self.feedback = counter("feedback_total", "Feedback events, by emotion and kind.", ["emotion", "kind"])
-        self.feedback_rejected = counter(
-            "feedback_rejected_total", "Feedback events that could not be read or matched."
+        self.feedback = counter(
+            "feedback_total",
+            "Feedback events, by the emotion they are about, what the playlist was told to do with it, and kind.",
+            ["emotion", "decision", "kind"],
         )
+        self.feedback_rejected = counter(
+            "feedback_rejected_total", "Feedback events dead-lettered, by reason.", ["reason"]
+        )
+        self.feedback_duplicates = counter("feedback_duplicates_total", "Feedback events seen before, not counted.")
         self.acceptance = gauge(
-            "feedback_acceptance_ratio", "Accepted, completed or liked, of all feedback.", ["emotion"]
+            "feedback_acceptance_ratio",
+            "Accepted, completed or liked, of the last feedback; the rest was skipped.",
+            ["emotion", "decision"],
+        )
+        self.corrections_kept = counter(
+            "corrections_kept_total", "Newer analyses of a corrected track that did not replace a person's word."
         )
         self.online_accuracy = gauge_unmeasured(
             "online_accuracy_ratio", "Corrections that agree with the model, of the last ones."
         )
+        self.online_accuracy_bound = gauge(
+            "online_accuracy_bound_ratio", "95 % interval of the online accuracy.", ["bound"]
+        )
         self.online_f1 = gauge("online_f1_ratio", "F1 against the last corrections.", ["emotion"])
+        self.online_macro_f1 = gauge_unmeasured(
+            "online_macro_f1_ratio", "Mean F1 of the four emotions against the last corrections."
+        )
+        self.online_macro_f1_bound = gauge(
+            "online_macro_f1_bound_ratio", "95 % interval of the online macro-F1.", ["bound"]
+        )
+        self.online_confusion = gauge(
+            "online_confusion_labels",
+            "The last corrections: what the model said, and what a person said.",
+            ["emotion", "label"],
+        )
         self.online_labels = gauge("online_labels", "Corrections behind the online accuracy and F1.")
         self.feature_drift = gauge(
             "feature_drift_psi", "Population stability index of a feature against training.", ["feature"]

@@ -20,11 +20,12 @@ from msgspec import Struct
 from consumer.acknowledgement import AcknowledgementOrder
 from consumer.analyst import AnalysisRequest
 from consumer.answers import Moment, build_answer, build_track_emotion, track_emotion_headers
+from consumer.corrections import correct
 from consumer.dead_letter import DeadLetterLimit, Headers, build_dead_letter
 from consumer.drift_watch import FEATURES, DriftWatch, pack_features, unpack_features
 from consumer.errors import EmotionServiceError, FatalError, InvalidEventError, Reason, RetriableError
 from consumer.events import TrackEvent, decode_track_event
-from consumer.forwarding import is_refresh
+from consumer.forwarding import forwarded_correction, is_refresh
 from consumer.metrics import Metrics
 from consumer.model_watch import ModelWatch
 from consumer.outbox import Outgoing
@@ -197,7 +198,8 @@ class NewLane:
             with contextlib.suppress(ValueError):
                 track = self._recent.render(record.value)
                 self._recent.add(record.track_id, track)
-                analyses.append((unpack_features(record.features), track.shape.emotion))
+                if not track.shape.is_corrected:  # then it is not the model's word
+                    analyses.append((unpack_features(record.features), track.shape.emotion))
         self.drift.refill(analyses)
         self._is_open, self._is_draining = True, False
         self._notify()
@@ -365,6 +367,8 @@ class NewLane:
             audio_sha256=analysis.audio_sha256,
             classified_at=datetime.now(UTC),
         )
+        if (correction := forwarded_correction(waiting.source.headers)) is not None:
+            record = correct(record, correction)
         value = msgspec.json.encode(record)
         headers = [*track_emotion_headers(record), (FEATURES, pack_features(analysis.features))]
         message = Outgoing(TRACK_EMOTIONS.name, track_id.encode(), value, headers)

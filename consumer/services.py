@@ -15,6 +15,7 @@ from consumer.app import analysis_partitions, buffered_events, create_app
 from consumer.dead_letter import DeadLetterLimit
 from consumer.errors import BrokerError, FatalError
 from consumer.faust_consumer import LaneConsumer
+from consumer.feedback_reader import FeedbackReader
 from consumer.health import Health, HealthServer
 from consumer.known_lane import KnownLane
 from consumer.metrics import Metrics
@@ -84,19 +85,21 @@ class ModelWatchService(_Part):
         await asyncio.to_thread(self._models.look)
 
 
-class KnownLaneService(_Part):
-    """The known lane's thread.
+class LoopService(_Part):
+    """A loop in a thread of its own: the known lane's, or the feedback reader's.
 
     Parameters
     ----------
-    lane : KnownLane
+    lane : KnownLane or FeedbackReader
         The loop.
+    name : str
+        Of the thread.
     """
 
-    def __init__(self, lane: KnownLane) -> None:
+    def __init__(self, lane: KnownLane | FeedbackReader, name: str) -> None:
         super().__init__()
         self._lane = lane
-        self._thread = threading.Thread(target=self._run, name="known-lane", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     async def on_start(self) -> None:
         """Start the thread."""

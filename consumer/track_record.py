@@ -98,7 +98,8 @@ class KnownTrack:
 class RecordCodec:
     """Pack and render judgements.
 
-    Holds the shapes seen: one codec's packed records mean nothing to another. Used by one thread.
+    Holds the shapes seen: one codec's packed records mean nothing to another. One thread packs; any may render what
+    was packed.
     """
 
     def __init__(self) -> None:
@@ -130,6 +131,21 @@ class RecordCodec:
             return self._pack(self._decode(value))
         except (RecursionError, struct.error) as error:
             raise ValueError(f"expected a TrackEmotion: {error}") from error
+
+    def shape(self, packed: bytes) -> Shape:
+        """Give the shape of a packed record.
+
+        Parameters
+        ----------
+        packed : bytes
+            From this codec's ``pack``.
+
+        Returns
+        -------
+        Shape
+            The one all records share that agree with it.
+        """
+        return self._shapes[int.from_bytes(packed[_HEAD.size - 4 : _HEAD.size], "little")]
 
     def render(self, packed: bytes) -> KnownTrack:
         """Render what an EmotionEvent needs.

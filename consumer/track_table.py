@@ -1,27 +1,36 @@
 """The table of known tracks: one packed record per track, kept per partition of ``track-emotions``.
 
 About 220 bytes a track with the key and the dictionary, 300 with eight fragments. The JSON of the tracks played lately
-is kept beside it.
+is kept beside it, and so is what people said of a track: no newer analysis replaces that.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
+import msgspec
+
+from consumer.corrections import Correction, correct, correction_of
+from consumer.events import TrackEmotion
 from consumer.track_record import KnownTrack, RecordCodec
 
 # Rendered judgements kept: about 700 bytes each.
 _RENDERED_LIMIT: Final = 20_000
 
+_decode: Final = msgspec.json.Decoder(TrackEmotion).decode
+
 
 class TrackTable:
     """Records of the tracks in the partitions this worker holds.
 
-    Used by one thread. ``len()`` is the number of tracks.
+    Used by one thread, but for ``find`` and ``corrections``. ``len()`` is the number of tracks.
     """
 
     def __init__(self) -> None:
         self._partitions: dict[int, dict[bytes, bytes]] = {}
         self._codec = RecordCodec()
         self._rendered: dict[bytes, KnownTrack] = {}
+        self._corrections: dict[int, dict[bytes, Correction]] = {}
+        self._overruling: dict[int, dict[bytes, TrackEmotion]] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._partitions.values()))
@@ -40,6 +49,8 @@ class TrackTable:
             Partition of ``track-emotions``.
         """
         self._partitions.setdefault(partition, {})
+        self._corrections.setdefault(partition, {})
+        self._overruling.setdefault(partition, {})
 
     def drop(self, partition: int) -> None:
         """Forget a partition's tracks.
@@ -49,10 +60,14 @@ class TrackTable:
         partition : int
             Partition of ``track-emotions``; one without a table is fine.
         """
-        self._partitions.pop(partition, None)
+        for tables in (self._partitions, self._corrections, self._overruling):
+            tables.pop(partition, None)
 
     def apply(self, partition: int, key: bytes | None, value: bytes | None) -> bool:
         """Take in one message of ``track-emotions``.
+
+        A record that would replace a person's word, or a newer one by an older, is taken in with that word put into
+        it, and given out by ``take_overruling``.
 
         Parameters
         ----------
@@ -75,12 +90,97 @@ class TrackTable:
             return False
         if value is None:
             tracks.pop(key, None)
+            self._corrections[partition].pop(key, None)
+            self._overruling[partition].pop(key, None)
             return True
         try:
-            tracks[key] = self._codec.pack(value)
+            packed = self._codec.pack(value)
+            if key in self._corrections[partition] or self._codec.shape(packed).is_corrected:
+                packed = self._settle(partition, key, _decode(value))
+            tracks[key] = packed
         except ValueError:  # msgspec's and Unicode's errors among them
             return False
         return True
+
+    def _settle(self, partition: int, key: bytes, record: TrackEmotion) -> bytes:
+        """Let the newest word of a person stand."""
+        corrections, overruling = self._corrections[partition], self._overruling[partition]
+        said, stands = correction_of(record), corrections.get(key)
+        if stands is not None and (said is None or said.at < stands.at):
+            record = correct(record, stands)
+            overruling[key] = record
+        else:
+            overruling.pop(key, None)
+        packed = self._codec.pack(msgspec.json.encode(record))
+        latest = correction_of(record)
+        if latest is not None:
+            corrections[key] = latest
+        return packed
+
+    def take_overruling(self, partitions: Iterable[int]) -> list[TrackEmotion]:
+        """Give, once, the records that must be published so that a person's word stands.
+
+        Parameters
+        ----------
+        partitions : iterable of int
+            Those whose table is complete: before that, the word may well come again itself.
+
+        Returns
+        -------
+        list of TrackEmotion
+            Corrected records.
+        """
+        records: list[TrackEmotion] = []
+        for partition in partitions:
+            if overruling := self._overruling.get(partition):
+                records += overruling.values()
+                overruling.clear()
+        return records
+
+    def find(self, partition: int, track_id: str) -> tuple[KnownTrack, Correction | None] | None:
+        """Look a track up, from any thread; nothing is kept.
+
+        Parameters
+        ----------
+        partition, track_id : int, str
+            As in ``get``.
+
+        Returns
+        -------
+        (KnownTrack, Correction or None) or None
+            None for a track never judged, or a partition without a table.
+        """
+        key = track_id.encode()
+        packed = self._partitions.get(partition, {}).get(key)
+        if packed is None:
+            return None
+        return self._codec.render(packed), self.correction(partition, track_id)
+
+    def correction(self, partition: int, track_id: str) -> Correction | None:
+        """Give what a person said of a track.
+
+        Parameters
+        ----------
+        partition, track_id : int, str
+            As in ``get``.
+
+        Returns
+        -------
+        Correction or None
+            None where nobody did.
+        """
+        return self._corrections.get(partition, {}).get(track_id.encode())
+
+    def corrections(self) -> list[Correction]:
+        """Give what people said of the tracks in this table, from any thread.
+
+        Returns
+        -------
+        list of Correction
+            In no particular order.
+        """
+        # list() of a dictionary is one step of the interpreter: the thread that owns it cannot come between.
+        return [said for part in list(self._corrections.values()) for said in list(part.values())]
 
     def get(self, partition: int, track_id: str) -> KnownTrack | None:
         """Look a track up.

@@ -15,6 +15,7 @@ from mode.types import ServiceT
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from consumer.dead_letter import DeadLetterLimit
+from consumer.feedback_reader import FeedbackReader
 from consumer.health import Health, HealthServer
 from consumer.known_lane import RESTORED, KnownLane
 from consumer.metrics import Metrics
@@ -24,7 +25,7 @@ from consumer.services import (
     NEW_LANE_ASSIGNED,
     POOL_WARM,
     HealthService,
-    KnownLaneService,
+    LoopService,
     ModelWatchService,
     NewLaneService,
 )
@@ -67,7 +68,8 @@ class Worker(Service):
         health.mark(MODEL_LOADED, holds=True)
         limit = DeadLetterLimit(settings.dead_letter_limit)
         self.scratch = scratch_directory()
-        self.known: KnownLaneService | None = None
+        self.known: LoopService | None = None
+        self.feedback: LoopService | None = None
         self.new: NewLaneService | None = None
         if "known" in settings.lanes:
             lane = KnownLane(
@@ -78,14 +80,16 @@ class Worker(Service):
                 limit=limit,
                 transactional_id=_transactional_id(settings) if settings.transactions else None,
             )
-            self.known = KnownLaneService(lane)
+            self.known = LoopService(lane, "known-lane")
+            reader = FeedbackReader(settings, lane=lane, metrics=metrics, health=health)
+            self.feedback = LoopService(reader, "feedback")
         if "new" in settings.lanes:
             self.new = NewLaneService(
                 settings, models=models, metrics=metrics, health=health, limit=limit, scratch=self.scratch
             )
         server = HealthServer(settings.metrics_host, settings.metrics_port, registry, health)
         # The known lane restores its table while the pool warms.
-        self._parts = [HealthService(server), ModelWatchService(models), self.known, self.new]
+        self._parts = [HealthService(server), ModelWatchService(models), self.known, self.feedback, self.new]
 
     def on_init_dependencies(self) -> Iterable[ServiceT]:
         """Give the parts in the order in which they start."""
@@ -96,6 +100,8 @@ class Worker(Service):
         parts = []
         if self.known is not None:
             parts.append(self.known.stop())
+        if self.feedback is not None:
+            parts.append(self.feedback.stop())
         if self.new is not None:
             parts.append(self.new.drain(self.settings.shutdown_timeout_seconds - _STOP_SECONDS))
         await asyncio.gather(*parts)

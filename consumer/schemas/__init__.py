@@ -49,6 +49,7 @@ FIELD_MEANINGS: Final[dict[str, str]] = {
     "feature_version": "Version of the 50 features it judged by.",
     "audio_sha256": "Digest of the audio file's bytes.",
     "corrected_by": "Who corrected the model's emotion, if anyone did.",
+    "model_emotion": "What the model had said, in a corrected record.",
     "emotion_event_id": "event_id of the EmotionEvent this is about.",
     "kind": "What was done with the emotion; `label` is a correction.",
     "label": "The right emotion, with kind `label`.",

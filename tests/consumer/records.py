@@ -47,3 +47,15 @@ def track_event_json(event_id: str = "e-1", track_id: str = "t-1", **changes: An
         "audio_uri": f"file:///music/{track_id}.flac",
     }
     return msgspec.json.encode(fields | changes)
+
+
+def feedback_json(event_id: str = "f-1", track_id: str = "t-1", **changes: Any) -> bytes:
+    """Build a FeedbackEvent as it lies in Kafka."""
+    fields: dict[str, Any] = {
+        "event_id": event_id,
+        "occurred_at": datetime.now(UTC),
+        "track_id": track_id,
+        "emotion_event_id": "e-1",
+        "kind": "accepted",
+    }
+    return msgspec.json.encode(fields | changes)

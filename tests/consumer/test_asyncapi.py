@@ -19,6 +19,7 @@ from referencing import Registry, Resource
 
 from consumer import dead_letter
 from consumer.answers import EMOTION_EVENT_TYPE, TRACK_EMOTION_TYPE, track_emotion_headers
+from consumer.corrections import Correction
 from consumer.dead_letter import ADDED_HEADERS, Headers, build_dead_letter
 from consumer.errors import Reason
 from consumer.events import TrackEmotion
@@ -167,8 +168,9 @@ def test_cloud_event_and_forwarding_headers_are_those_the_code_writes(document: 
     assert {name for name, _ in written} == set(schemas["CloudEventHeaders"]["required"])
     types = [EMOTION_EVENT_TYPE.decode(), TRACK_EMOTION_TYPE.decode()]
     assert schemas["CloudEventHeaders"]["properties"]["ce_type"]["enum"] == types
-    for refresh in (False, True):
-        forwarded = text(forwarded_headers([], "track-events", 3, 42, refresh=refresh))
+    correction = Correction("sad", "curator-7", datetime.now(UTC))
+    for refresh, said in ((False, None), (True, None), (False, correction)):
+        forwarded = text(forwarded_headers([], "track-events", 3, 42, refresh=refresh, correction=said))
         validator(document, schemas["SourceHeaders"]).validate(forwarded)
         assert set(forwarded) <= set(schemas["SourceHeaders"]["properties"])
 

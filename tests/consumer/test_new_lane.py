@@ -10,6 +10,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 
 from consumer.analyst import AnalysisRequest
+from consumer.corrections import Correction
 from consumer.dead_letter import DeadLetterLimit
 from consumer.drift_watch import FEATURES, unpack_features
 from consumer.errors import (
@@ -21,7 +22,7 @@ from consumer.errors import (
     FatalError,
     Reason,
 )
-from consumer.forwarding import PURPOSE, REFRESH
+from consumer.forwarding import PURPOSE, REFRESH, forwarded_headers
 from consumer.metrics import Metrics
 from consumer.model_watch import ModelWatch
 from consumer.new_lane import Incoming, NewLane
@@ -334,6 +335,21 @@ def test_refresh_renews_the_record_and_says_nothing_of_the_play() -> None:
         assert len(bench.outbox.values(TRACK_EMOTIONS.name)) == 1
         assert bench.outbox.values(EMOTION_EVENTS.name) == []
         assert bench.acknowledged == [0]
+
+    on_bench(scenario)
+
+
+def test_upload_of_a_corrected_track_is_heard_and_keeps_the_persons_word() -> None:
+    async def scenario(bench: Bench) -> None:
+        said = Correction("happy", "curator-7", datetime(2026, 6, 1, tzinfo=UTC))
+        headers = forwarded_headers([], "track-events", 0, 0, refresh=False, correction=said)
+        await bench.accept(0, track_event_json(event_type="track_uploaded"), headers)
+        await bench.settle()
+        (event,) = bench.outbox.values(EMOTION_EVENTS.name)
+        (record,) = bench.outbox.values(TRACK_EMOTIONS.name)
+        assert (event["emotion"], event["confidence"], record["emotion"]) == ("happy", 1.0, "happy")
+        assert (record["corrected_by"], record["model_emotion"]) == ("curator-7", "sad")
+        assert bench.value("emotion_predictions_total", emotion="sad") == 1
 
     on_bench(scenario)
 
