@@ -12,6 +12,7 @@ import click
 import msgspec
 from rich.console import Console
 
+from consumer.commands.model_evaluate import evaluate
 from model.artifact import load_artifact, read_manifest, save_artifact
 from model.errors import ArtifactError, ModelError
 from model.judge import Classifier, Judge
@@ -52,6 +53,9 @@ def command() -> None:
 
     ARTIFACT is a folder, or a name or version of the registry: champion, challenger, 20260102-...
     """
+
+
+command.add_command(evaluate)
 
 
 @command.command()
