@@ -1,0 +1,170 @@
+"""One track's story: which fragments are heard, and which error each bad track becomes."""
+
+import itertools
+import wave
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from consumer.audio_store import AudioAccess
+from consumer.errors import AudioLocationError, AudioNotFoundError, AudioRejectedError, Reason
+from consumer.pipeline import Analysis, Listening, analyse, plan_fragments
+from features.audio import AudioLimits
+from features.schema import FEATURE_NAMES
+from model.emotions import EMOTIONS, Emotion
+from model.judgement import FragmentJudgement, Judgement
+
+SR = 22050
+
+
+class FakeJudge:
+    version = "m-1"
+    feature_version = "f-1"
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.asked: list[tuple[NDArray[np.float64], list[float]]] = []
+        self.fails = fails
+
+    def judge(self, X: NDArray[np.float64], starts: list[float]) -> Judgement:
+        if self.fails:
+            raise ValueError("on trial")
+        self.asked.append((X, starts))
+        return Judgement(
+            emotion=Emotion.HAPPY,
+            confidence=1.0,
+            probabilities=dict.fromkeys(EMOTIONS, 0.0) | {Emotion.HAPPY: 1.0},
+            prediction_set=(Emotion.HAPPY,),
+            valence=1.0,
+            arousal=1.0,
+            decisions={"playlist": "apply", "therapy": "apply", "catalogue": "apply"},
+            fragments=tuple(FragmentJudgement(start, Emotion.HAPPY, 1.0) for start in starts),
+            out_of_domain=False,
+        )
+
+
+def tune(seconds: float) -> NDArray[np.float64]:
+    moments = np.arange(int(seconds * SR)) / SR
+    noise = 0.01 * np.random.default_rng(0).standard_normal(moments.size)
+    return np.asarray(0.4 * np.exp(-6 * (moments % 0.5)) * np.sin(2 * np.pi * 220 * moments) + noise)
+
+
+def write(path: Path, y: NDArray[np.float64]) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SR)
+        file.writeframes((y * 32767).astype("<i2").tobytes())
+    return path
+
+
+def heard(path: Path, judge: FakeJudge | None = None, **changes: Any) -> Analysis:
+    scratch = path.parent / "scratch"
+    scratch.mkdir(exist_ok=True)
+    arguments: dict[str, Any] = {
+        "position_seconds": None,
+        "whole_track": False,
+        "judge": judge or FakeJudge(),
+        "listening": Listening(access=AudioAccess(roots=(path.parent,)), limits=AudioLimits()),
+        "directory": scratch,
+    }
+    try:
+        return analyse(str(path), **(arguments | changes))
+    finally:
+        assert list(scratch.iterdir()) == [], "nothing is left behind"
+
+
+@pytest.mark.parametrize(
+    ("duration", "position", "count", "starts"),
+    [
+        (240.0, 100.0, 1, [85.0]),
+        (240.0, None, 1, [105.0]),
+        (240.0, 3.0, 1, [0.0]),
+        (240.0, 239.0, 1, [210.0]),
+        (240.0, 1e12, 1, [210.0]),
+        (12.0, 6.0, 1, [0.0]),
+        (240.0, None, 3, [0.0, 105.0, 210.0]),
+        (240.0, 17.0, 3, [0.0, 105.0, 210.0]),
+        (60.0, None, 8, [0.0, 30.0]),
+        (59.0, None, 8, [14.5]),
+        (12.0, None, 8, [0.0]),
+    ],
+)
+def test_plan_fragments(duration: float, position: float | None, count: int, starts: list[float]) -> None:
+    assert plan_fragments(duration, position_seconds=position, count=count) == pytest.approx(starts)
+
+
+def test_plan_fragments_never_overlap_and_stay_inside() -> None:
+    for duration in np.linspace(1, 400, 97):
+        starts = plan_fragments(duration, position_seconds=None, count=8)
+        assert all(later - earlier >= 30.0 - 1e-9 for earlier, later in itertools.pairwise(starts))
+        assert starts[0] >= 0
+        assert starts[-1] <= max(0.0, duration - 30.0) + 1e-9
+
+
+def test_analyse_gives_judgement_digest_and_durations(tmp_path: Path) -> None:
+    judge = FakeJudge()
+    analysis = heard(write(tmp_path / "a.wav", tune(8)), judge, position_seconds=4.0)
+    assert analysis.judgement.emotion is Emotion.HAPPY
+    assert (analysis.model_version, analysis.feature_version) == ("m-1", "f-1")
+    assert len(analysis.audio_sha256) == 64
+    assert analysis.audio_bytes == (tmp_path / "a.wav").stat().st_size
+    assert set(analysis.durations) == {"fetch", "decode", "extract", "predict"}
+    assert analysis.features.shape == (1, len(FEATURE_NAMES))
+    assert judge.asked[0][1] == [0.0]
+
+
+def test_analyse_same_track_twice_gives_the_same_features(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", tune(8))
+    np.testing.assert_array_equal(heard(path).features, heard(path).features)
+
+
+def test_analyse_silent_fragment_of_an_upload_is_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", np.concatenate([np.zeros(30 * SR), tune(31)]))
+    analysis = heard(path, whole_track=True)
+    assert [fragment.start_seconds for fragment in analysis.judgement.fragments] == pytest.approx([31.0])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason", "stage"),
+    [
+        ("silent.wav", np.zeros(8 * SR), Reason.SILENT, "decode"),
+        ("short.wav", tune(2), Reason.TOO_SHORT, "decode"),
+    ],
+)
+@pytest.mark.parametrize("whole_track", [False, True])
+def test_analyse_bad_audio_is_rejected_with_reason_and_stage(
+    tmp_path: Path, name: str, content: NDArray[np.float64], reason: Reason, stage: str, whole_track: bool
+) -> None:
+    with pytest.raises(AudioRejectedError) as caught:
+        heard(write(tmp_path / name, content), whole_track=whole_track)
+    assert (caught.value.reason, caught.value.stage) == (reason, stage)
+
+
+def test_analyse_what_is_no_audio_is_rejected(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"not audio" * 100)
+    with pytest.raises(AudioRejectedError) as caught:
+        heard(path)
+    assert caught.value.reason in (Reason.DECODE, Reason.UNSUPPORTED_CODEC)
+
+
+def test_analyse_missing_and_forbidden_files_fail_in_fetch(tmp_path: Path) -> None:
+    with pytest.raises(AudioNotFoundError) as missing:
+        heard(tmp_path / "absent.wav")
+    assert missing.value.stage == "fetch"
+    write(tmp_path / "a.wav", tune(8))
+    with pytest.raises(AudioLocationError):
+        heard(
+            tmp_path / "a.wav",
+            listening=Listening(access=AudioAccess(roots=(tmp_path / "other",)), limits=AudioLimits()),
+        )
+
+
+def test_analyse_challenger_is_asked_and_may_fail(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", tune(8))
+    assert heard(path, challenger=FakeJudge()).challenger is Emotion.HAPPY
+    assert heard(path, challenger=FakeJudge(fails=True)).challenger is None
+    assert heard(path).challenger is None
