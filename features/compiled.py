@@ -3,6 +3,9 @@
 Numba keeps machine code beside the source or below the user's home. A container with a read-only image and no home has
 neither and would refuse to import; there the cache goes to a private directory below the system's temporary one.
 ``NUMBA_CACHE_DIR`` goes before all of them.
+
+Compiling everything takes some seconds. Assigning one array to a slice of another would add seconds more, because numba
+compiles the error message for shapes that differ: kernels copy in loops.
 """
 
 import os

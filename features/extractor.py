@@ -48,15 +48,15 @@ def extract(y: ArrayLike, sr: int, *, native_rate: bool = False) -> FeatureVecto
     AudioTooShortError
         If there is less than a second of audio.
     """
-    mono, rate = prepare(y, sr, native_rate=native_rate)
-    if len(mono) < MIN_DURATION_SECONDS * rate:
-        raise AudioTooShortError(f"expected at least {MIN_DURATION_SECONDS:g} s of audio, got {len(mono) / rate:.3f} s")
-    # Read-only or strided samples would have every kernel compiled anew.
-    return _compute(np.require(mono, np.float32, ["C", "W"]), rate)
+    return _compute(*prepare(y, sr, native_rate=native_rate))
 
 
 def _compute(y: Samples, sr: int) -> FeatureVector:
-    """Compute the 50 columns, and what stands in for those that MIRtoolbox leaves undefined."""
+    """Compute the 50 columns of prepared samples, and what stands in for those that MIRtoolbox leaves undefined."""
+    if len(y) < MIN_DURATION_SECONDS * sr:
+        raise AudioTooShortError(f"expected at least {MIN_DURATION_SECONDS:g} s of audio, got {len(y) / sr:.3f} s")
+    # Read-only or strided samples would have every kernel compiled anew.
+    y = np.require(y, np.float32, ["C", "W"])
     spectrum = clip_spectrum(y, sr)
     shape = spectral_shape(spectrum)
     onsets = onset_curve(y, sr)
@@ -134,7 +134,7 @@ def extract_file(
         If the file cannot be decoded or heard: see ``features.audio.load_window``.
     """
     audio = load_window(path, start, duration, native_rate=native_rate, limits=limits)
-    return extract(audio.y, audio.sr, native_rate=native_rate)
+    return _compute(audio.y, audio.sr)
 
 
 def warm_up() -> None:

@@ -20,8 +20,8 @@ Starts = NDArray[np.int64]
 
 # MIRtoolbox's memory limit. Frames that would need more are cut block by block, and rounding restarts in each.
 BLOCK_SAMPLES: Final = 5_000_000
-# Frames per batch: input and output of the longest transforms (16 384 samples) stay within a core's second-level cache.
-_BATCH_SAMPLES: Final = 1 << 18
+# Samples per batch of frames: input and output of its transforms stay in a core's second-level cache.
+_BATCH_SAMPLES: Final = 1 << 17
 
 
 def power_of_two(n: int) -> int:

@@ -86,17 +86,20 @@ def _frame_energies(
     n = len(starts)
     period = turns.shape[1]
     total = np.zeros(11)
+    d = np.empty(11)
     before = np.empty((n, 11))
     out = np.empty(n)
     begun = ended = 0
     place = starts[0]
     while ended < n:
         if begun < n and starts[begun] == place:
-            before[begun] = total
+            for q in range(len(total)):
+                before[begun, q] = total[q]
             begun += 1
             continue
         if starts[ended] + length == place:
-            d = total - before[ended]
+            for q in range(len(total)):
+                d[q] = total[q] - before[ended, q]
             phase = (starts[ended] - 1) % period  # the window counts from 1 in the frame
             c, s, c2, s2 = turns[0, phase], turns[1, phase], turns[2, phase], turns[3, phase]
             squares = 0.375 * d[0] - 0.5 * (c * d[1] + s * d[2]) + 0.125 * (c2 * d[3] + s2 * d[4])

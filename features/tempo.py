@@ -120,7 +120,9 @@ def _rectify_channel(
             fall[block, c] = down
         for w in range(len(watched)):
             if watched[w] == block:
-                seen[w] = rectified
+                for j in range(_DECIMATION):
+                    for c in range(_LANES):
+                        seen[w, j, c] = rectified[j, c]
 
 
 @vectorised

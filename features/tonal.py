@@ -22,7 +22,7 @@ _HIGHEST: Final = 6400.0  # Hz
 _SEMITONE: Final = 2 ** (1 / 12) - 1
 _C4: Final = 261.6256  # Hz
 _FLOOR: Final = 0.01  # 20 dB below the strongest line
-_BATCH: Final = 16
+_BATCH: Final = 8
 _REACH: Final = 12  # taps on each side of the half-band filter
 
 
@@ -78,7 +78,9 @@ def _pitch_classes(
     The sum of levels is the level of a product; 128 ratios of .01 to 1 multiply without leaving double precision.
     """
     out[:] = 0
-    loudest = power.max()
+    loudest = np.float32(0)
+    for value in power:
+        loudest = max(loudest, value)
     if loudest == 0:
         return
     scale = np.float32(1) / loudest
@@ -91,7 +93,11 @@ def _pitch_classes(
                 product *= max(np.float64(power[k] * scale), _FLOOR)
             level += np.log10(product)
         out[classes[s]] += (10 * level + 20 * (end - begin)) * weights[s]
-    out /= out.max() + 1e-6
+    strongest = 0.0
+    for value in out:
+        strongest = max(strongest, value)
+    for c in range(len(out)):
+        out[c] /= strongest + 1e-6
 
 
 @vectorised
@@ -198,8 +204,9 @@ def _halve(frame: Samples, taps: NDArray[np.float32], odd: Samples, out: Samples
     for m in range(n):
         out[m] = np.float32(0.5) * frame[2 * m]
         inner[m] = frame[2 * m + 1]
-    odd[:_REACH] = odd[n : n + _REACH]
-    odd[_REACH + n :] = odd[_REACH : 2 * _REACH]
+    for t in range(_REACH):
+        odd[t] = odd[n + t]
+        odd[_REACH + n + t] = odd[_REACH + t]
     for m in range(n):
         total = out[m]
         for t in range(_REACH):  # a constant number of rounds, so the compiler unrolls them
