@@ -3,6 +3,7 @@
 What was not given cannot be measured and is said to be missing; it is never taken for good.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +18,7 @@ from model.drift import DRIFT_LIMIT, MIN_TRACKS, stability_index
 from model.emotions import EMOTIONS, Emotion
 from model.errors import DatasetError
 from model.manifest import Manifest
-from model.trial import interval, macro_f1, resamples
+from model.online import score_corrections
 
 AGE_LIMIT_DAYS: Final = 90
 # A tenth of the 50 features; over a hundred tracks about one exceeds the index's limit by chance.
@@ -84,15 +85,14 @@ def online_f1(manifest: Manifest, corrections: list[tuple[Emotion, Emotion]] | N
     expected = manifest.scores["macro_f1"].value
     limit = f"at least {expected - F1_FALL_LIMIT:.3f} ({F1_FALL_LIMIT:g} below training)"
     if corrections is None:
-        return Sign("online F1", "not measured: name --feedback and --emotions", limit, None)
+        return Sign("online F1", "not measured: name --records, or --feedback and --emotions", limit, None)
     if len(corrections) < MIN_LABELS:
         return Sign("online F1", f"not measured: {len(corrections)} labels, {MIN_LABELS} are needed", limit, None)
-    cells = np.eye(16)[[EMOTIONS.index(truth) * 4 + EMOTIONS.index(said) for said, truth in corrections]]
-    value = float(macro_f1(cells.sum(axis=0).reshape(4, 4)))
-    resampled = resamples(np.arange(len(cells)), seed=0) @ cells
-    low, high = interval(macro_f1(resampled.reshape(-1, 4, 4)))
-    measured = f"{value:.3f} ({low:.3f} to {high:.3f}) over {len(corrections):,} labels"
-    return Sign("online F1", measured, limit, value < expected - F1_FALL_LIMIT)
+    f1 = score_corrections(corrections).macro_f1
+    if math.isnan(f1.value):
+        return Sign("online F1", "not measured: the labels do not name all four emotions", limit, None)
+    measured = f"{f1.value:.3f} ({f1.low:.3f} to {f1.high:.3f}) over {len(corrections):,} labels"
+    return Sign("online F1", measured, limit, f1.value < expected - F1_FALL_LIMIT)
 
 
 def read_corrections(feedback: Path, emotions: Path) -> list[tuple[Emotion, Emotion]]:
@@ -117,6 +117,38 @@ def read_corrections(feedback: Path, emotions: Path) -> list[tuple[Emotion, Emot
     said = {str(record.get("event_id")): label for record, label in _labelled(emotions, "emotion")}
     truth = {str(record.get("emotion_event_id")): label for record, label in _labelled(feedback, "label")}
     return [(said[event_id], label) for event_id, label in truth.items() if event_id in said]
+
+
+def read_kept_corrections(records: Path) -> list[tuple[Emotion, Emotion]]:
+    """Take the corrections from recorded tracks: the worker keeps both words in a corrected track's record.
+
+    Parameters
+    ----------
+    records : Path
+        ``track-emotions`` as JSON lines, oldest first; the last record of a track counts.
+
+    Returns
+    -------
+    list of (said, truth)
+
+    Raises
+    ------
+    DatasetError
+        If a line is not such a record.
+    """
+    kept: dict[str, tuple[Emotion, Emotion] | None] = {}
+    for number, record in read_records(records):
+        try:
+            pair = Emotion(str(record["model_emotion"])), Emotion(str(record["emotion"]))
+            kept[str(record["track_id"])] = pair
+        except KeyError as error:
+            if error.args == ("model_emotion",) and "track_id" in record:
+                kept[str(record["track_id"])] = None
+                continue
+            raise DatasetError(f"{records}, line {number}: expected a TrackEmotion, missing {error}") from error
+        except ValueError as error:
+            raise DatasetError(f"{records}, line {number}: {error}") from error
+    return [pair for pair in kept.values() if pair is not None]
 
 
 def _labelled(path: Path, field: str) -> Iterable[tuple[dict[str, object], Emotion]]:

@@ -274,19 +274,30 @@ def show(artifact: str, root: Path, as_json: bool) -> None:
 @_catalogue
 @click.option("--feedback", type=_existing, help="Recorded `emotion-feedback`, JSON lines.")
 @click.option("--emotions", type=_existing, help="Recorded `emotion-events`, JSON lines.")
+@click.option("--records", type=_existing, help="Instead of both: recorded `track-emotions`, which keep corrections.")
 @_registry
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def status(
-    artifact: str, catalogue: Path | None, feedback: Path | None, emotions: Path | None, root: Path, as_json: bool
+    artifact: str,
+    catalogue: Path | None,
+    feedback: Path | None,
+    emotions: Path | None,
+    records: Path | None,
+    root: Path,
+    as_json: bool,
 ) -> None:
     """Say whether a retrain is due: age, drift and online F1; exit status 1 when it is."""
     from consumer.commands import model_tables
     from model.catalogue import read_catalogue
-    from model.status import age, drift, online_f1, read_corrections
+    from model.status import age, drift, online_f1, read_corrections, read_kept_corrections
 
     with _clear_errors():
         manifest = read_manifest(_path(artifact, Registry(root)))
-        corrections = read_corrections(feedback, emotions) if feedback and emotions else None
+        corrections = None
+        if records:
+            corrections = read_kept_corrections(records)
+        elif feedback and emotions:
+            corrections = read_corrections(feedback, emotions)
         signs = [
             age(manifest, datetime.now(UTC)),
             drift(manifest, read_catalogue(catalogue).X if catalogue else None),

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from consumer.dead_letter import DeadLetterLimit
 from consumer.errors import BrokerError
 from consumer.health import Health
-from consumer.known_lane import RESTORED, KnownLane
+from consumer.known_lane import RESTORED, KnownLane, _Batch
 from consumer.metrics import Metrics
 from consumer.settings import Settings
 
@@ -70,3 +70,19 @@ def test_commit_refused_for_a_newer_generation_is_left_to_the_new_owner(lane: Kn
 def test_commit_refused_for_good_stops_the_lane(lane: KnownLane) -> None:
     lane._on_commit(KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED), [])
     assert isinstance(lane._failure, BrokerError)
+
+
+@pytest.mark.parametrize(("must_commit", "commits"), [(True, [[]]), (False, [])])
+def test_transaction_with_nothing_but_a_kept_correction_is_committed(
+    lane: KnownLane, must_commit: bool, commits: list[list[Any]]
+) -> None:
+    committed: list[list[Any]] = []
+
+    def commit(offsets: list[Any], group: object) -> bool:
+        committed.append(offsets)
+        return True
+
+    lane._outbox = cast(Any, SimpleNamespace(finish=lambda: None, is_transactional=True, commit=commit))
+    lane._consumer = cast(Any, SimpleNamespace(consumer_group_metadata=lambda: None))
+    lane._finish(_Batch(), {}, must_commit=must_commit)
+    assert committed == commits, "an open transaction would hold back who reads committed records"

@@ -8,7 +8,7 @@ import pytest
 from features import FEATURE_NAMES
 from model.emotions import EMOTIONS, Emotion
 from model.errors import DatasetError
-from model.status import age, drift, online_f1, read_corrections
+from model.status import age, drift, online_f1, read_corrections, read_kept_corrections
 from model.train import deciles
 from tests.model.stand_in import manifest
 
@@ -81,3 +81,35 @@ def test_read_corrections_bad_line_is_named(tmp_path: Path, line: str) -> None:
 
     with pytest.raises(DatasetError, match="line 2"):
         read_corrections(tmp_path / "feedback.jsonl", emotions)
+
+
+def test_read_kept_corrections_takes_the_last_record_of_each_corrected_track(tmp_path: Path) -> None:
+    records = write_lines(
+        tmp_path / "records.jsonl",
+        [
+            {"track_id": "a", "emotion": "sad"},
+            {"track_id": "b", "emotion": "happy", "model_emotion": "angry"},
+            {"track_id": "b", "emotion": "relax", "model_emotion": "angry"},
+            {"track_id": "c", "emotion": "happy", "model_emotion": "happy"},
+            {"track_id": "c", "emotion": "happy"},
+        ],
+    )
+
+    assert read_kept_corrections(records) == [(Emotion.ANGRY, Emotion.RELAX)]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"emotion": "sad"},
+        {"track_id": "a", "model_emotion": "sad"},
+        {"track_id": "a", "model_emotion": "joy", "emotion": "sad"},
+    ],
+)
+def test_read_kept_corrections_bad_line_is_named(tmp_path: Path, record: dict[str, str]) -> None:
+    with pytest.raises(DatasetError, match="line 1"):
+        read_kept_corrections(write_lines(tmp_path / "records.jsonl", [record]))
+
+
+def test_online_f1_labels_of_one_emotion_are_not_measured() -> None:
+    assert online_f1(manifest(), [(Emotion.SAD, Emotion.SAD)] * 60).due is None
