@@ -116,8 +116,8 @@ def new_lane(bench: Bench, rounds: int, analyses: int) -> None:
 
 def restore(bench: Bench, record: dict[str, object], tracks: int) -> None:
     """Time a worker's start with an empty and with a full table, twice, and weigh the table."""
-    sizes = {}
     print(f"\nrestore of {tracks:,} tracks")
+    idle, empty = 0.0, 0
     for name, count in (("empty", 0), ("full", tracks), ("full again", tracks)):
         if name != "full again":
             bench.fresh_topics()
@@ -127,13 +127,16 @@ def restore(bench: Bench, record: dict[str, object], tracks: int) -> None:
         with WorkerProcess(bench.bootstrap, bench.directory, label, lanes="known", app_id=label) as worker:
             ready = time.monotonic() - begun
             assert worker.metric("emotion_table_tracks") == count
-            sizes[name] = worker.rss_bytes()
-            weight = f"   {(sizes[name] - sizes['empty']) / count:.0f} bytes a track" if count else ""
-            took = worker.metric("emotion_restore_duration_seconds_sum")
-            print(
-                f"  {name:12} ready after {ready:5.1f} s, of which restoring its partitions {took:5.1f} s{weight}",
-                flush=True,
-            )
+            memory = worker.rss_bytes()
+        if not count:
+            idle, empty = ready, memory
+            print(f"  {name:12} ready after {ready:5.1f} s", flush=True)
+            continue
+        print(
+            f"  {name:12} ready after {ready:5.1f} s, {ready - idle:.1f} s of it for the table   "
+            f"{(memory - empty) / count:.0f} bytes a track",
+            flush=True,
+        )
 
 
 def hear_alone(path: Path, analyses: int) -> Run:
