@@ -86,8 +86,10 @@ class LaneConsumer(driver.Consumer):
         bool
             Whether there was something, and Kafka took it.
         """
-        assigned = self.assignment()
-        offsets = {tp: max(acked) + 1 for tp, acked in self._acked.items() if acked and tp in assigned}
+        pending = {tp: max(acked) + 1 for tp, acked in self._acked.items() if acked}
+        # Asked only when there is something: Faust commits while stopping too, also before it was ever connected.
+        assigned = self.assignment() if pending else set()
+        offsets = {tp: offset for tp, offset in pending.items() if tp in assigned}
         if not offsets:
             return False
         try:

@@ -7,6 +7,7 @@ from typing import Any
 import faust
 import pytest
 from aiokafka.errors import CommitFailedError, KafkaConnectionError, TopicAuthorizationFailedError
+from faust.exceptions import ConsumerNotStarted
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from yarl import URL
@@ -79,6 +80,17 @@ def test_commit_goes_past_what_is_acknowledged_and_no_further() -> None:
         assert await consumer.force_commit()
         assert not await consumer.force_commit()
         assert thread.commits == [{PLACE: 3}]
+
+    with_consumer(scenario)
+
+
+def test_commit_of_nothing_asks_kafka_nothing() -> None:
+    async def scenario(consumer: Any, thread: FakeThread) -> None:
+        def not_connected() -> set[TP]:
+            raise ConsumerNotStarted
+
+        thread.assignment = not_connected  # type: ignore[method-assign]
+        assert not await consumer.force_commit()
 
     with_consumer(scenario)
 
