@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol, cast
 
 import msgspec
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from consumer.answers import track_emotion_headers
 from consumer.client_log import client_logger
@@ -50,7 +50,7 @@ _FRESH: Final = timedelta(seconds=10)
 _PATIENCE_SECONDS: Final = 2.0
 _SHOW_EVERY_SECONDS: Final = 5.0
 _REPEAT_ERROR_SECONDS: Final = 60.0
-_COMMITTED_TIMEOUT_SECONDS: Final = 10.0
+_COMMITTED_TIMEOUT_SECONDS: Final = 5.0
 
 
 class Tracks(Protocol):
@@ -105,7 +105,11 @@ class FeedbackReader:
         self._warned_at = -_REPEAT_ERROR_SECONDS
         self._consumer = Consumer(
             consumer_config(settings, f"{settings.app_id}-feedback")
-            | {"isolation.level": "read_committed", "queued.max.messages.kbytes": _FETCH_AHEAD_KILOBYTES},
+            | {
+                "isolation.level": "read_committed",
+                "queued.max.messages.kbytes": _FETCH_AHEAD_KILOBYTES,
+                "on_commit": self._on_commit,
+            },
             logger=client_logger(),
         )
         # Its own, not the lane's: no transaction of the lane waits for feedback, or is aborted by it.
@@ -268,9 +272,11 @@ class FeedbackReader:
         ]
         if not offsets:
             return
-        try:
-            self._consumer.commit(offsets=offsets, asynchronous=False)
-        except KafkaException as error:
+        # Not waited for: with Kafka away that could be long, and the loop must turn. Closing the consumer does wait.
+        self._consumer.commit(offsets=offsets, asynchronous=True)
+
+    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        if error is not None:
             # The next commit says more; after a crash the batch is read again.
             self._warn("cannot commit feedback", error)
 
