@@ -108,6 +108,8 @@ def summarize_chroma(chroma: NDArray[np.float64]) -> NDArray[np.float64]:
         Magnitudes of the profile's DFT at 0 to 6 cycles per octave (5 is the diatonic one, 3 the augmented triad's),
         highest correlation with a major and a minor key profile, their difference, entropy in nats.
     """
+    # No energy is below zero, but noise added to a profile (the robustness gate) is.
+    chroma = np.maximum(chroma, 0.0)
     spectrum = np.abs(np.fft.rfft(chroma, axis=1))
     standardised = _standardise(chroma)
     major = (standardised @ _MAJOR_KEYS).max(axis=1)

@@ -42,7 +42,7 @@ def draw(folder: Path, data: Path, trial: Trial, *, seed: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     panels: dict[str, Callable[[Axes], None]] = {
         "confusion": partial(draw_confusion, trial=trial),
-        "reliability": partial(draw_reliability, trial=trial),
+        "reliability": partial(draw_reliability, trial=trial, seed=seed),
         "selective": partial(draw_selective, trial=trial, seed=seed),
         "learning-curve": partial(draw_learning_curve, table=read_distinct(data)[0], seed=seed),
     }
@@ -65,14 +65,19 @@ def draw_confusion(ax: Axes, trial: Trial) -> None:
     ax.title.set_fontsize(10)
 
 
-def draw_reliability(ax: Axes, trial: Trial) -> None:
+def draw_reliability(ax: Axes, trial: Trial, *, seed: int) -> None:
     """Draw accuracy against confidence in bins of equal width, with the number of answers in each."""
     confidence, right = trial.proba.max(axis=1), trial.proba.argmax(axis=1) == trial.truth
     which = np.minimum((confidence * 10).astype(int), 9)
     ax.plot([0.25, 1], [0.25, 1], "--", color=_GREY, linewidth=1, label="perfect")
     bins = [b for b in range(10) if (which == b).sum() >= 10]
     x, accuracy = ([float(v[which == b].mean()) for b in bins] for v in (confidence, right))
-    error = [1.96 * np.sqrt(a * (1 - a) / (which == b).sum()) for a, b in zip(accuracy, bins, strict=True)]
+    weights = resamples(trial.groups, seed=seed)
+    resampled = [
+        weights[:, which == b] @ right[which == b] / (weights[:, which == b].sum(axis=1) + 1e-12) for b in bins
+    ]
+    ends = np.array([interval(values) for values in resampled]).T
+    error = np.abs(ends - np.array(accuracy))
     ax.errorbar(x, accuracy, yerr=error, fmt="o-", color=_BLUE, capsize=3, label="measured, 95 %")
     for at, height, b in zip(x, accuracy, bins, strict=True):
         ax.annotate(f"{(which == b).sum()}", (at, height), (6, -12), textcoords="offset points", fontsize=7)
@@ -118,6 +123,10 @@ def draw_learning_curve(ax: Axes, table: Table, *, seed: int) -> None:
     ax.set(xlabel="training rows", ylabel="macro-F1 out of fold")
     ax.set_title("Learning curve (95 % intervals)", fontsize=10)
     ax.grid(alpha=0.3)
+
+
+def _weighted_accuracy(right: NDArray[np.bool_], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray((weights @ right) / np.maximum(weights.sum(axis=1), 1e-12))
 
 
 def _subset(table: Table, share: float, seed: int) -> Table:

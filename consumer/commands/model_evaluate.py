@@ -105,4 +105,4 @@ def _table(*columns: str, title: str) -> Table:
 
 
 def _amount(score: Score) -> str:
-    return f"{score.value:.3f} ±{(score.high - score.low) / 2:.3f}"
+    return f"{score.value:.3f} ±{(score.high - score.low) / 2:.3f}".replace("±0.", "±.")
