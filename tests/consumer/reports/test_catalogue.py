@@ -27,14 +27,18 @@ def tracks() -> list[Track]:
     ]
 
 
-def browse(page: Path) -> str:
+def browse(page: Path, *flags_too: str) -> str:
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("needs Debian's package chromium")
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
     quiet = ["--disable-background-networking", f"--user-data-dir={page.parent}/browser", "--virtual-time-budget=3000"]
     done = subprocess.run(
-        [program, *flags, *quiet, "--dump-dom", page.as_uri()], capture_output=True, text=True, check=True, timeout=120
+        [program, *flags, *quiet, *flags_too, "--dump-dom", page.as_uri()],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
     )
     return done.stdout
 
