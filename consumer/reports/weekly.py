@@ -155,7 +155,7 @@ def _latency(answers: Answers, within: Share) -> Section:
         + ("" if spent is None else f" Of the 1 % that may be later, this week used {percent(spent, 0)}."),
         [
             Table(
-                ("lane", "answers", "within 60 s", "median", "95 %", "99 %", "marked late"),
+                ("lane", "answers", "within 60 s", "median", "95 %", "99 %", "late"),
                 rows,
                 "Percentiles are interpolated within the histogram's buckets.",
             )
