@@ -30,7 +30,7 @@ QUESTIONS: Final[Mapping[str, str]] = COVERAGE | {
     "types": "sum by (event_type) (increase(emotion_event_types_total[1d]))",
     "emitted": "sum by (emotion) (increase(emotion_events_emitted_total[1d]))",
     "decisions": "sum by (use, decision) (increase(emotion_decisions_total[1d]))",
-    "feedback": "sum by (emotion, kind) (increase(emotion_feedback_total[1d]))",
+    "feedback": "sum by (emotion, decision, kind) (increase(emotion_feedback_total[1d]))",
     "rejected": "sum(increase(emotion_feedback_rejected_total[1d]))",
 }
 _USES: Final = ("playlist", "therapy", "catalogue")
@@ -66,7 +66,7 @@ def build(answers: Answers, recording: Recording) -> Page:
         [
             _engagement(answers, recording),
             _by_emotion(answers),
-            _by_decision(recording),
+            _by_decision(answers, recording),
             _decisions(answers),
         ],
         covered(answers),
@@ -170,27 +170,26 @@ def _by_emotion(answers: Answers) -> Section:
     )
 
 
-def _by_decision(recording: Recording) -> Section:
+def _by_decision(answers: Answers, recording: Recording) -> Section:
     pairs = recording.joined()
-    source = [("verdicts by decision", "--feedback joined to --events by emotion_event_id; decisions.playlist")]
     if pairs is None:
-        return Section(
-            "Acceptance by decision",
-            missing=[
-                "Not measured: the metrics do not say which decision a verdict answers. "
-                "Name recordings of both topics with --events and --feedback."
-            ],
-            sources=source,
-        )
-    rows = []
-    for decision, (liked, skipped) in acceptance(pairs).items():
-        rows.append([decision, count(liked.whole), with_interval(liked), with_interval(skipped)])
+        shares = {decision: verdicts(answers, decision=decision) for decision in DECISIONS}
+        source = sources(answers, feedback="verdicts by the decision on the track's record")
+    else:
+        shares = acceptance(pairs)
+        source = [("verdicts by decision", "--feedback joined to --events by emotion_event_id; decisions.playlist")]
+    rows = [
+        [decision, count(liked.whole), with_interval(liked), with_interval(skipped)]
+        for decision, (liked, skipped) in shares.items()
+    ]
     return Section(
         "Acceptance by decision",
         "What the playlist was advised to do with the emotion. If applied emotions were not accepted more often than "
         "withheld ones, the policy's caution would be in the wrong place.",
         [Table(("decision", "verdicts", "accepted, % (95 % interval)", "skipped, % (95 % interval)"), rows)],
-        missing=[] if any(liked.whole for liked, _ in acceptance(pairs).values()) else ["No verdict could be matched."],
+        missing=[]
+        if any(liked.whole for liked, _ in shares.values())
+        else ["No verdict says which decision it answers."],
         sources=source,
     )
 

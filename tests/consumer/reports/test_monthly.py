@@ -52,8 +52,16 @@ def test_month_golden_numbers() -> None:
 def test_month_without_recording_says_what_it_takes() -> None:
     text = text_of(render(monthly.build(month(), Recording()), "somewhere"))
     assert "Sessions and listeners were not measured: name a recording of emotion-events with --events" in text
-    assert "Name recordings of both topics with --events and --feedback" in text
+    assert "No verdict says which decision it answers" in text
     assert "No listener said anything: satisfaction is not known" in text
+
+
+def test_month_without_recording_takes_decisions_from_the_metrics() -> None:
+    said = [
+        ({"emotion": "sad", "decision": "apply", "kind": kind}, [n]) for kind, n in (("liked", 3.0), ("skipped", 5.0))
+    ]
+    page = render(monthly.build(month(feedback=said), Recording()), "somewhere")
+    assert cells(page, "apply")[:3] == ["apply", "8", "37.5 % (13.7 to 69.4)"]
 
 
 def test_month_hostile_labels_stay_text() -> None:
