@@ -260,17 +260,27 @@ class NewLaneService(_Part):
             self._heartbeat.beat()
             metrics.last_progress.labels(LANE).set_to_current_time()
 
+    @Service.timer(_SHOW_DRIFT_EVERY_SECONDS)
+    async def _show_drift(self) -> None:
+        await asyncio.to_thread(self.lane.drift.show, self._models.champion.deciles)
+
     def _has_work(self) -> bool:
         """Measure the lag, and tell whether there is anything to do."""
         if NEW_LANE_ASSIGNED in self._health.missing:
             return False
         consumer, unread = self._consumer, 0
+        # Faust pauses a partition whose buffer is full, and shows it nowhere else.
+        self._metrics.partitions_paused.labels(LANE).set(len(consumer._buffered_partitions))
+        oldest = self.lane.oldest_occurred_at
+        age = max(0.0, time.time() - oldest.timestamp()) if oldest is not None else 0.0
         for tp in consumer.assignment():
             if tp.topic == TRACK_ANALYSIS.name:
                 partition_unread = consumer.unread(tp)
                 unread += partition_unread
                 lag = partition_unread + self.lane.in_flight_of(tp.partition)
                 self._metrics.consumer_lag_events.labels(tp.topic, str(tp.partition)).set(lag)
+                # The oldest of all partitions stands for each that has work: the greatest is exact, and it pages.
+                self._metrics.consumer_lag_seconds.labels(tp.topic, str(tp.partition)).set(age if lag else 0.0)
         return bool(unread or self.lane.in_flight or buffered_events(self.app))
 
     @property

@@ -159,5 +159,5 @@ def test_every_query_of_every_panel_returns_data(tmp_path: Path) -> None:
             empty = [(panel, query) for panel, query in empty if not server.ask(query)]
         feedback.close()
         platform.close()
-        print(f"{len(queries())} queries asked")
+        print(f"{len(queries())} queries asked, without data: {[panel for panel, _ in empty]}")
         assert empty == []
