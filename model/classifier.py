@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import StratifiedGroupKFold
 
 from features.schema import FEATURE_NAMES
-from model.calibration import apply_temperature, fit_temperature
+from model.calibration import apply_offsets, apply_temperature, fit_offsets, fit_temperature
 from model.conformal import ConformalSets
 from model.domain import TrainingDomain
 from model.emotions import EMOTIONS
@@ -46,6 +46,8 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         Whether the inputs are in units of a catalogue (``adapt``), where only the portable expert is asked.
     local_temperature_, portable_temperature_, temperature_ : float
         Of each expert and of their mixture.
+    offsets_ : np.ndarray, shape (4,), float64
+        Added to the mixture's log-odds, so that no emotion is served much worse than the others.
     """
 
     def __init__(self, random_state: int = 0) -> None:
@@ -84,8 +86,9 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         self.local_temperature_ = fit_temperature(opinions.local, truth)
         self.portable_temperature_ = fit_temperature(opinions.portable, truth)
         self.adapted_ = False
-        self.temperature_ = fit_temperature(self._mixed(opinions), truth)
-        self.conformal_ = ConformalSets.calibrate(apply_temperature(self._mixed(opinions), self.temperature_), truth)
+        self.offsets_: NDArray[np.float64] = fit_offsets(self._mixed(opinions), truth)
+        self.temperature_ = fit_temperature(self._evened(opinions), truth)
+        self.conformal_ = ConformalSets.calibrate(apply_temperature(self._evened(opinions), self.temperature_), truth)
         self.experts_ = Experts().fit(Z, truth)
         self.domain_ = TrainingDomain().fit(Z)
         return self
@@ -103,7 +106,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
             Columns in ``EMOTIONS`` order, rows summing to 1.
         """
         opinions = self.experts_.opinions(self._scaled(_check_features(X)))
-        return apply_temperature(self._mixed(opinions), self.temperature_)
+        return apply_temperature(self._evened(opinions), self.temperature_)
 
     def predict(self, X: ArrayLike) -> NDArray[np.str_]:
         """Give the most probable emotion of each row, shape (n,)."""
@@ -208,6 +211,11 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         local = apply_temperature(opinions.local, self.local_temperature_)
         portable = apply_temperature(opinions.portable, self.portable_temperature_)
         return np.asarray(share * local + (1 - share) * portable)
+
+    def _evened(self, opinions: Opinions) -> NDArray[np.float64]:
+        # Which class is worst served, and by how much, is known of the training repertoire only.
+        mixed = self._mixed(opinions)
+        return mixed if self.adapted_ else apply_offsets(mixed, self.offsets_)
 
     def _scaled(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         return (derive_inputs(X) - self.centre_) / self.scale_
