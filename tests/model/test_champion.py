@@ -12,7 +12,7 @@ from model import load_artifact
 from model.artifact import ESTIMATOR_FILE
 from model.emotions import EMOTIONS, Emotion
 from model.errors import ArtifactPermissionError
-from model.gates import BYTES_LIMIT, Gate
+from model.gates import BYTES_LIMIT, RECALL_SPREAD_LIMIT, Gate
 from model.judge import Judge
 from model.promotion import ask_gates
 from model.registry import SHIPPED_ROOT, Registry
@@ -142,3 +142,8 @@ def test_ask_gates_biased_and_tampered_candidates_on_the_real_table(champion: Ju
         file.write(b"\0")
     asked = ask_gates(tmp_path / "candidate", champion, biased, reference=TABLE, modified=MODIFIED, repeats=1)
     assert refused(asked) == {"digests, permissions, versions"}
+
+
+def test_champion_serves_no_emotion_much_worse_than_another(champion: Judge) -> None:
+    recalls = [champion.manifest.scores[f"recall_{emotion}"].value for emotion in EMOTIONS]
+    assert max(recalls) - min(recalls) <= RECALL_SPREAD_LIMIT
