@@ -39,17 +39,17 @@ setup-dev: setup $(VENV)/.dev ## Add what tests and checks need
 run: setup $(VENV)/.warm ## Play music through the worker and watch (EVENTS=100, AUDIO=folder, KAFKA=host:port)
 	@$(BIN)/python -m deploy.demo $(if $(EVENTS),--plays "$(EVENTS)") $(if $(AUDIO),--audio "$(AUDIO)") $(if $(KAFKA),--kafka "$(KAFKA)")
 
-test: setup-dev ## Run every test but the long faults; those that need real Kafka skip with a reason where there is none
+test: setup-dev $(VENV)/.warm ## Run every test but the long faults; those that need real Kafka skip with a reason where there is none
 	@$(BIN)/python -m pytest -m "not fault and not nightly"
 
-test-quick: setup-dev ## Run the tests that take seconds
+test-quick: setup-dev $(VENV)/.warm ## Run the tests that take seconds
 	@$(BIN)/python -m pytest -m "not slow and not kafka"
 
-test-faults: setup-dev ## Break workers, brokers and networks on real Kafka and print the table of faults and ledger lines
+test-faults: setup-dev $(VENV)/.warm ## Break workers, brokers and networks on real Kafka and print the table of faults and ledger lines
 	@$(BIN)/python -m pytest -m fault tests/integration
 
 # MINUTES: how long, 30 by default.
-test-endurance: setup-dev ## Half an hour of mixed load on real Kafka: memory, descriptors, threads stay flat (MINUTES=30)
+test-endurance: setup-dev $(VENV)/.warm ## Half an hour of mixed load on real Kafka: memory, descriptors, threads stay flat (MINUTES=30)
 	@EMOTION_TEST_MINUTES=$(MINUTES) $(BIN)/python -m pytest -m nightly tests/integration
 
 # Quix Streams pins an older confluent-kafka than ours: it gets an environment of its own.

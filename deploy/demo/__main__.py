@@ -45,8 +45,9 @@ def main(plays: int, audio: Path, kafka: str | None) -> None:
         raise click.UsageError(f"the worker's list of audio folders is comma-separated; rename {audio}")
     if not tracks:
         raise click.UsageError(f"expected audio files in {audio}, found none")
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+    # Also SIGINT: a shell that starts us in the background has it ignored, and that would be inherited.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     try:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="emotion-stream-")))

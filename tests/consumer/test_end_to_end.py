@@ -250,6 +250,8 @@ def test_worker_killed_resumes_and_loses_nothing(tmp_path: Path, audio: Path) ->
         second = Worker(bootstrap, audio, tmp_path / "second.log")
         try:
             platform.wait(300, second)
+            # All may have been answered before the kill, and a process that still starts has no handler yet.
+            second.wait_ready()
             assert second.end(signal.SIGTERM) == 0
         finally:
             second.process.kill()
