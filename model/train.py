@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from features.schema import FEATURE_NAMES, FEATURE_VERSION
 from model.artifact import installed_libraries
+from model.calibration import expected_calibration_error
 from model.classifier import EmotionClassifier
 from model.datasets import drop_exact_duplicates, load_table, near_duplicate_groups
 from model.emotions import EMOTIONS
@@ -250,20 +251,13 @@ def summarise(trial: Trial, *, seed: int) -> tuple[dict[str, Score], dict[str, f
     for index, label in enumerate(EMOTIONS):
         scores[f"recall_{label}"] = score(recalls(confusion)[index], recalls(resampled)[:, index])
     covered = trial.sets[np.arange(len(trial.truth)), trial.truth]
-    calibration = {"ece": calibration_error(trial), "coverage": float(covered.mean())}
+    ece = expected_calibration_error(trial.proba.max(axis=1), trial.proba.argmax(axis=1) == trial.truth)
+    calibration = {"ece": ece, "coverage": float(covered.mean())}
     for index, label in enumerate(EMOTIONS):
         calibration[f"coverage_{label}"] = float(covered[trial.truth == index].mean())
     calibration["set_size"] = float(trial.sets.sum(axis=1).mean())
     calibration["out_of_domain"] = float(1.0 - trial.familiar.mean())
     return scores, {name: round(value, 4) for name, value in calibration.items()}
-
-
-def calibration_error(trial: Trial, bins: int = 10) -> float:
-    """Mean distance between confidence and accuracy over equal-width bins (Naeini et al. 2015, ECE)."""
-    confidence, right = trial.proba.max(axis=1), trial.proba.argmax(axis=1) == trial.truth
-    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [abs(float((confidence - right)[bin_of == b].sum())) for b in range(bins)]
-    return sum(gaps) / len(right)
 
 
 def deciles(X: NDArray[np.float64]) -> dict[str, tuple[float, ...]]:

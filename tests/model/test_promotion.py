@@ -7,6 +7,7 @@ import pytest
 
 from model import train as training
 from model.artifact import ESTIMATOR_FILE, load_artifact, save_artifact
+from model.calibration import expected_calibration_error
 from model.emotions import EMOTIONS
 from model.errors import ArtifactMismatchError
 from model.gates import Gate
@@ -14,7 +15,6 @@ from model.judge import Judge
 from model.manifest import Manifest
 from model.promotion import ask_gates, champion_of, seed_registry
 from model.registry import SHIPPED_ROOT, Registry
-from model.trial import Trial
 from tests.model.procedures import ESTIMATOR, LABELS, Centroids, Forgetful, rows, write_table
 
 
@@ -232,12 +232,10 @@ def test_build_estimator_that_is_not_ours_is_never_imported() -> None:
 
 def test_calibration_error_is_zero_for_honest_and_large_for_boastful_confidence() -> None:
     truth = np.tile([0, 0, 0, 1], 100)
-    rest = np.arange(len(truth))
 
     def trial(confidence: float) -> float:
         proba = np.tile([confidence, 1.0 - confidence, 0.0, 0.0], (len(truth), 1))
-        answers = Trial(truth, rest, proba, proba > 0.1, np.ones(len(truth), dtype=bool))
-        return training.calibration_error(answers)
+        return expected_calibration_error(proba.max(axis=1), proba.argmax(axis=1) == truth)
 
     assert trial(0.75) == pytest.approx(0.0)
     assert trial(0.99) == pytest.approx(0.24)
