@@ -89,13 +89,13 @@ class BatchOutbox:
         self._metrics = metrics
         self._errors: list[tuple[KafkaError, str]] = []
         self._too_large: list[Outgoing] = []
+        # Its linger holds nothing up, because flush() sends at once. Without linger, messages leave in requests of a
+        # few: 10 µs of processor time an event instead of 2.
         config = producer_config(settings) | {
             "message.max.bytes": _MAX_MESSAGE_BYTES,
             # A callback for each of 80,000 messages a second would cost a fifth of the lane; only failures matter.
             "on_delivery": self._failed,
             "delivery.report.only.error": True,
-            # flush() sends at once, so lingering would only hold up single events.
-            "linger.ms": 0 if transactional_id is None else 5,
         }
         if transactional_id is not None:
             config["transactional.id"] = transactional_id
