@@ -6,7 +6,7 @@ BIN     = $(VENV)/bin
 PIP     = $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-compile
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test test-quick test-faults test-endurance bench-stream bench-features lint format typecheck check clean lock
+.PHONY: help run setup setup-dev test test-quick test-faults test-endurance bench-stream bench-features lint format typecheck check clean lock audit sbom
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -84,12 +84,31 @@ format: setup-dev ## Format the code
 typecheck: setup-dev ## Check types
 	@$(BIN)/mypy
 
+$(VENV)-audit/.stamp: requirements-audit.lock
+	@test -x $(VENV)-audit/bin/python || $(PYTHON) -m venv $(VENV)-audit
+	@$(VENV)-audit/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes --only-binary :all: -r $<
+	@touch $@
+
+# pip-audit's own status is not used: it is 0 when its database knows none of the packages.
+audit: setup $(VENV)-audit/.stamp ## Ask whether any locked dependency has a known vulnerability
+	@mkdir -p build
+	@$(VENV)-audit/bin/pip-audit --requirement requirements.lock --require-hashes --disable-pip \
+	  --progress-spinner off --format json --output build/audit.json 2> build/audit.log || test -s build/audit.json \
+	  || { cat build/audit.log; echo "NOT AUDITED: the database could not be reached"; echo '{"dependencies":[]}' > build/audit.json; }
+	@$(BIN)/python -m deploy.audit build/audit.json
+
+sbom: $(VENV)-audit/.stamp ## Write the bill of materials of what the worker runs on (CycloneDX, build/sbom.cdx.json)
+	@mkdir -p build
+	@$(VENV)-audit/bin/cyclonedx-py requirements requirements.lock --output-reproducible --output-format JSON --output-file build/sbom.cdx.json
+	@echo build/sbom.cdx.json
+
 check: lint typecheck test ## Everything CI runs
 
 lock: ## Resolve the lock files anew (needs uv)
 	uv pip compile pyproject.toml --extra lifecycle --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --constraint requirements.lock --output-file requirements-dev.lock
 	uv pip compile pyproject.toml --extra bench --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --constraint requirements.lock --output-file requirements-bench.lock
+	uv pip compile requirements-audit.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements-audit.lock
 
 clean: ## Remove the environment and every cache
-	rm -rf $(VENV) $(VENV)-peers .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-peers $(VENV)-bench $(VENV)-audit .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
