@@ -23,6 +23,8 @@ until shown otherwise: see ``emotion_events_dead_lettered_total`` in docs/runboo
 
 from enum import StrEnum
 
+from consumer.timing import Timing
+
 
 class Reason(StrEnum):
     """Why an event became a dead letter: the closed list of slugs."""
@@ -64,6 +66,8 @@ class EmotionServiceError(Exception):
     reason: Reason = Reason.INTERNAL
     # The stage of an analysis that failed: fetch, decode, extract or predict.
     stage: str | None = None
+    # When the stages of the analysis ran that failed.
+    timings: tuple[Timing, ...] = ()
 
     def __init__(self, message: str, *, reason: Reason | None = None) -> None:
         super().__init__(message)
@@ -72,12 +76,15 @@ class EmotionServiceError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Raised in a pool process and pickled back: keyword-only arguments need this.
-        return (_rebuild, (type(self), str(self), self.reason, self.stage))
+        return (_rebuild, (type(self), str(self), self.reason, self.stage, self.timings))
 
 
-def _rebuild(cls: type[EmotionServiceError], message: str, reason: Reason, stage: str | None) -> EmotionServiceError:
+def _rebuild(
+    cls: type[EmotionServiceError], message: str, reason: Reason, stage: str | None, timings: tuple[Timing, ...]
+) -> EmotionServiceError:
     error = cls(message, reason=reason)
     error.stage = stage
+    error.timings = timings
     return error
 
 

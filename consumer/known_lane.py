@@ -34,6 +34,7 @@ from consumer.outbox import OVERTAKEN, BatchOutbox, Stopped
 from consumer.refresh import RefreshBudget
 from consumer.settings import Settings
 from consumer.topics import DEAD_LETTERS, EMOTION_EVENTS, TRACK_ANALYSIS, TRACK_EMOTIONS, TRACK_EVENTS
+from consumer.tracing import OFF, Trace, Tracing, with_context
 from consumer.track_record import Shape
 from consumer.track_table import TrackTable
 
@@ -72,6 +73,7 @@ class _Batch:
     forwarded: int = 0
     refreshed: int = 0
     dead_letters: dict[Reason, int] = field(default_factory=dict)
+    traces: list[tuple[Trace, str]] = field(default_factory=list)
 
 
 class KnownLane:
@@ -91,6 +93,8 @@ class KnownLane:
         When to stop because of dead letters.
     transactional_id : str or None
         Unique among workers, under ``EMOTION_TRANSACTIONS``.
+    tracing : Tracing, optional
+        Off by default.
     """
 
     def __init__(
@@ -102,6 +106,7 @@ class KnownLane:
         models: ModelWatch,
         limit: DeadLetterLimit,
         transactional_id: str | None = None,
+        tracing: Tracing = OFF,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
@@ -109,6 +114,7 @@ class KnownLane:
         self._heartbeat = health.heartbeat("known_lane", settings.stall_timeout_seconds)
         self._models = models
         self._limit = limit
+        self._tracing = tracing
         self._deadline = timedelta(seconds=settings.deadline_seconds)
         self._table = TrackTable()
         self._table_next: dict[int, int] = {}
@@ -217,6 +223,7 @@ class KnownLane:
         answers, event_types, offsets, occurred = batch.answers, batch.event_types, batch.offsets, batch.occurred
         newest, max_bytes = self._newest, self._settings.max_event_bytes
         events_topic, emotion_events = TRACK_EVENTS.name, EMOTION_EVENTS.name
+        begin_trace, is_tracing = self._tracing.begin, self._tracing.is_on
         for message in messages:
             if message.error() is not None:
                 self._on_message_error(message)
@@ -236,6 +243,9 @@ class KnownLane:
                 continue
             offsets[partition] = offset + 1
             batch.consumed += 1
+            received = message.headers()
+            # Off, and with nothing to carry on, a trace costs this one question.
+            trace = begin_trace(events_topic, partition, offset, received) if received or is_tracing else None
             try:
                 if value is not None and len(value) > max_bytes:
                     raise InvalidEventError(
@@ -243,18 +253,27 @@ class KnownLane:
                     )
                 event = decode_track_event(value)
             except InvalidEventError as error:
-                self._bury(message, error, batch)
+                self._bury(message, error, batch, trace)
                 continue
+            if trace is not None:
+                trace.stage("decode event")
             newest[partition] = event.occurred_at
             event_type = event.event_type
             event_types[event_type] = event_types.get(event_type, 0) + 1
             track = table.get(partition, event.track_id) if event_type == "track_played" else None
             if track is None:
-                self._forward(message, event, refresh=False)
+                self._forward(message, event, trace, refresh=False)
                 batch.forwarded += 1
+                if trace is not None:
+                    batch.traces.append((trace, "forwarded"))
                 continue
             answer = build_answer(event, track, moment, known=True)
-            produce(emotion_events, answer.value, event.track_id.encode(), answer.headers)
+            headers = answer.headers
+            if trace is not None:
+                trace.stage("look up and answer")
+                headers = headers + trace.outgoing(emotion_events)
+                batch.traces.append((trace, "emitted"))
+            produce(emotion_events, answer.value, event.track_id.encode(), headers)
             shape = track.shape
             answers[shape] = answers.get(shape, 0) + 1
             occurred.append(event.occurred_at.timestamp())
@@ -263,7 +282,7 @@ class KnownLane:
             if (
                 shape.model_version != champion.version or shape.feature_version != champion.feature_version
             ) and not shape.is_corrected:
-                batch.refreshed += self._refresh(message, event)
+                batch.refreshed += self._refresh(message, event, trace)
         overruled = self._publish_overruling()
         self._count_attempts(batch)
         self._finish(batch, rewind, must_commit=overruled)
@@ -286,6 +305,8 @@ class KnownLane:
     def _finish(self, batch: _Batch, rewind: dict[int, int], *, must_commit: bool) -> None:
         """Wait until every outcome is safe; only then acknowledge their sources."""
         self._outbox.finish()
+        for trace, outcome in batch.traces:
+            trace.end(outcome)
         offsets = [TopicPartition(TRACK_EVENTS.name, number, offset) for number, offset in batch.offsets.items()]
         if self._outbox.is_transactional and (offsets or must_commit):
             if not self._outbox.commit(offsets, self._consumer.consumer_group_metadata()):
@@ -299,14 +320,18 @@ class KnownLane:
         for partition, offset in rewind.items():
             self._consumer.seek(TopicPartition(TRACK_EVENTS.name, partition, offset))
 
-    def _bury(self, message: Message, error: InvalidEventError, batch: _Batch) -> None:
+    def _bury(self, message: Message, error: InvalidEventError, batch: _Batch, trace: Trace | None) -> None:
+        headers = _headers(message)
+        if trace is not None:
+            headers = with_context(headers, trace.outgoing(DEAD_LETTERS.name))
+            batch.traces.append((trace, "dead-lettered"))
         letter = build_dead_letter(
             topic=TRACK_EVENTS.name,
             partition=message.partition() or 0,
             offset=message.offset() or 0,
             key=_bytes(message.key()),
             value=_bytes(message.value()),
-            headers=_headers(message),
+            headers=headers,
             reason=error.reason,
             message=str(error),
             attempts=1,
@@ -317,9 +342,10 @@ class KnownLane:
         facts = {"partition": message.partition(), "offset": message.offset(), "reason": str(error.reason)}
         logger.warning("event dead-lettered", extra={"facts": {"topic": TRACK_EVENTS.name, **facts}})
 
-    def _forward(self, message: Message, event: TrackEvent, *, refresh: bool) -> None:
+    def _forward(self, message: Message, event: TrackEvent, trace: Trace | None, *, refresh: bool) -> None:
+        received = _headers(message)
         headers = forwarded_headers(
-            _headers(message),
+            received if trace is None else with_context(received, trace.outgoing(TRACK_ANALYSIS.name)),
             TRACK_EVENTS.name,
             message.partition() or 0,
             message.offset() or 0,
@@ -329,10 +355,10 @@ class KnownLane:
         # The track id, whatever key it came with: the new lane's order and sharing are by partition of the track.
         self._outbox.produce(TRACK_ANALYSIS.name, _bytes(message.value()), event.track_id.encode(), headers)
 
-    def _refresh(self, message: Message, event: TrackEvent) -> int:
+    def _refresh(self, message: Message, event: TrackEvent, trace: Trace | None) -> int:
         if not self._refreshes.take(event.track_id):
             return 0
-        self._forward(message, event, refresh=True)
+        self._forward(message, event, trace, refresh=True)
         return 1
 
     def _count_attempts(self, batch: _Batch) -> None:

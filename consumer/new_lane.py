@@ -9,6 +9,7 @@ its partition are safe in Kafka.
 import asyncio
 import contextlib
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -33,6 +34,7 @@ from consumer.pipeline import Analysis
 from consumer.recent_tracks import KeptRecord, RecentTracks
 from consumer.settings import Settings
 from consumer.topics import DEAD_LETTERS, EMOTION_EVENTS, TRACK_ANALYSIS, TRACK_EMOTIONS
+from consumer.tracing import OFF, Trace, Tracing, with_context
 from consumer.track_record import KnownTrack
 
 logger = logging.getLogger(__name__)
@@ -84,6 +86,7 @@ class _Waiting(Struct, frozen=True, eq=False):
     event: TrackEvent
     is_refresh: bool
     first_seen: datetime
+    trace: Trace
 
     @property
     def wants_whole_track(self) -> bool:
@@ -124,6 +127,8 @@ class NewLane:
         When to stop because of dead letters.
     crash : callable
         Told of what the worker cannot survive; nothing more is acknowledged after.
+    tracing : Tracing, optional
+        Off by default.
     """
 
     def __init__(
@@ -136,6 +141,7 @@ class NewLane:
         metrics: Metrics,
         limit: DeadLetterLimit,
         crash: Callable[[BaseException], None],
+        tracing: Tracing = OFF,
     ) -> None:
         self._settings = settings
         self._pool = pool
@@ -144,6 +150,7 @@ class NewLane:
         self._metrics = metrics
         self._limit = limit
         self._crash = crash
+        self._tracing = tracing
         self._deadline = timedelta(seconds=settings.deadline_seconds)
         self._order: AcknowledgementOrder[int, Incoming] = AcknowledgementOrder()
         self._queues: dict[str, deque[_Waiting]] = {}
@@ -225,11 +232,14 @@ class NewLane:
         self.accepted += 1
         self._metrics.events_consumed.labels(LANE).inc()
         self._metrics.events_in_progress.labels(LANE).set(len(self._order))
+        trace = self._tracing.begin(TRACK_ANALYSIS.name, message.partition, message.offset, message.headers)
         try:
             event = self._decode(message.value)
         except InvalidEventError as error:
-            self._start(self._bury_invalid(message, error))
+            self._start(self._bury_invalid(message, error, trace))
             return
+        finally:
+            trace.stage("decode event")
         self._metrics.event_types.labels(event.event_type).inc()
         queue = self._queues.get(event.track_id)
         if queue is None:
@@ -237,7 +247,7 @@ class NewLane:
             self._start(self._serve_track(event.track_id, queue))
         elif queue:
             self._metrics.analyses_shared.inc()
-        queue.append(_Waiting(message, event, is_refresh(message.headers), datetime.now(UTC)))
+        queue.append(_Waiting(message, event, is_refresh(message.headers), datetime.now(UTC), trace))
 
     async def drain(self, timeout_seconds: float) -> bool:
         """Stop accepting, and finish what would otherwise be answered twice.
@@ -338,7 +348,7 @@ class NewLane:
         while self._is_ours(waiting.source):
             attempt += 1
             try:
-                analysis = await self._pool.run(request)
+                analysis = await self._hear(waiting, request)
             except RetriableError as error:
                 self._count_failure(error)
                 if attempt >= settings.max_attempts:
@@ -356,6 +366,16 @@ class NewLane:
                 self._count_analysis(analysis, request)
                 return self._judged(waiting, analysis)
         return None
+
+    async def _hear(self, waiting: _Waiting, request: AnalysisRequest) -> Analysis:
+        begun = time.time_ns()
+        try:
+            analysis = await self._pool.run(request)
+        except EmotionServiceError as error:
+            waiting.trace.analysed(begun, error.timings, error)
+            raise
+        waiting.trace.analysed(begun, analysis.timings)
+        return analysis
 
     def _judged(self, waiting: _Waiting, analysis: Analysis) -> _Judged:
         track_id = waiting.event.track_id
@@ -395,6 +415,8 @@ class NewLane:
         sharing = [waiting for waiting in sharing if self._is_ours(waiting.source)]
         if not sharing or self._is_broken:
             return
+        for waiting in sharing[1:]:
+            waiting.trace.shares(sharing[0].trace)
         with self._delivery():
             if isinstance(outcome, _Failed):
                 await self._bury(outcome, sharing)
@@ -407,17 +429,27 @@ class NewLane:
     async def _answer(self, outcome: _Judged, sharing: list[_Waiting]) -> None:
         # The record first: whoever is answered may be played again at once, and a replay must find it.
         if outcome.record is not None:
-            await self._deliver([outcome.record])
+            trace = sharing[0].trace
+            context = trace.outgoing(TRACK_EMOTIONS.name)
+            await self._deliver([outcome.record._replace(headers=[*outcome.record.headers, *context])])
+            trace.delivered()
             self._recent.add(sharing[0].event.track_id, outcome.track)
         moment = Moment.now(self._deadline)
         answered = [waiting for waiting in sharing if not waiting.is_refresh]
         answers = [build_answer(waiting.event, outcome.track, moment, known=False) for waiting in answered]
         await self._deliver(
             [
-                Outgoing(EMOTION_EVENTS.name, waiting.event.track_id.encode(), answer.value, answer.headers)
+                Outgoing(
+                    EMOTION_EVENTS.name,
+                    waiting.event.track_id.encode(),
+                    answer.value,
+                    answer.headers + waiting.trace.outgoing(EMOTION_EVENTS.name),
+                )
                 for waiting, answer in zip(answered, answers, strict=True)
             ]
         )
+        for waiting in sharing:
+            waiting.trace.end("refreshed" if waiting.is_refresh else "emitted")
         shape, metrics, now = outcome.track.shape, self._metrics, datetime.now(UTC)
         for waiting, answer in zip(answered, answers, strict=True):
             seconds = (now - waiting.event.occurred_at).total_seconds()
@@ -439,23 +471,24 @@ class NewLane:
             # Answered long ago, from the record that stays as it is.
             facts = {**_facts(waiting), "reason": str(error.reason), "error": str(error)}
             logger.warning("track could not be heard again", extra={"facts": facts})
+            waiting.trace.end("not refreshed")
         await self._bury_messages(
-            [(waiting.source, waiting.first_seen) for waiting in sharing if not waiting.is_refresh],
+            [(waiting.source, waiting.first_seen, waiting.trace) for waiting in sharing if not waiting.is_refresh],
             error,
             outcome.attempts,
         )
 
-    async def _bury_invalid(self, message: Incoming, error: InvalidEventError) -> None:
+    async def _bury_invalid(self, message: Incoming, error: InvalidEventError, trace: Trace) -> None:
         while self._is_draining and self._is_ours(message) and not self._closes_gap(message):
             await self._wait_for_change()
         if self._is_ours(message) and not self._is_broken:
             with self._delivery():
-                await self._bury_messages([(message, datetime.now(UTC))], error, attempts=1)
+                await self._bury_messages([(message, datetime.now(UTC), trace)], error, attempts=1)
                 self._acknowledge([message])
             self._limit.add(1)
 
     async def _bury_messages(
-        self, messages: list[tuple[Incoming, datetime]], error: EmotionServiceError, attempts: int
+        self, messages: list[tuple[Incoming, datetime, Trace]], error: EmotionServiceError, attempts: int
     ) -> None:
         letters = [
             build_dead_letter(
@@ -464,18 +497,19 @@ class NewLane:
                 offset=message.offset,
                 key=message.key,
                 value=message.value,
-                headers=message.headers,
+                headers=with_context(message.headers, trace.outgoing(DEAD_LETTERS.name)),
                 reason=error.reason,
                 message=str(error),
                 attempts=attempts,
                 first_seen=first_seen,
             )
-            for message, first_seen in messages
+            for message, first_seen, trace in messages
         ]
         await self._deliver(
             [Outgoing(DEAD_LETTERS.name, letter.key, letter.value, letter.headers) for letter in letters]
         )
-        for message, _ in messages:
+        for message, _, trace in messages:
+            trace.end("dead-lettered")
             self._metrics.events_dead_lettered.labels(LANE, error.reason).inc()
             facts = {"topic": TRACK_ANALYSIS.name, "partition": message.partition, "offset": message.offset}
             facts |= {"reason": str(error.reason), "error": str(error), "attempts": attempts}

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import numpy as np
-from msgspec import Struct, field
+from msgspec import Struct
 from numpy.typing import NDArray
 
 import features
 from consumer.audio_store import AudioAccess, fetch
 from consumer.errors import AudioRejectedError, AudioStoreUnavailableError, EmotionServiceError, Reason
+from consumer.timing import Timing, stage_seconds
 from features.audio import AudioLimits
 from model.emotions import Emotion
 from model.judgement import Judgement
@@ -90,8 +91,8 @@ class Analysis(Struct, frozen=True, kw_only=True):
         What the model was given.
     challenger : Emotion or None
         What the shadowing model would have said.
-    durations : dict of str to float
-        Seconds spent in fetch, decode, extract and predict.
+    timings : tuple of Timing
+        When fetch, decode, extract and predict ran, in order; decode and extract once for each fragment.
     """
 
     judgement: Judgement
@@ -101,7 +102,12 @@ class Analysis(Struct, frozen=True, kw_only=True):
     audio_bytes: int
     features: NDArray[np.float64]
     challenger: Emotion | None = None
-    durations: dict[str, float] = field(default_factory=dict)
+    timings: tuple[Timing, ...] = ()
+
+    @property
+    def durations(self) -> dict[str, float]:
+        """Seconds spent in each stage."""
+        return stage_seconds(self.timings)
 
 
 def analyse(
@@ -141,22 +147,22 @@ def analyse(
     Raises
     ------
     EmotionServiceError
-        With ``reason`` and ``stage``: the audio cannot be had, or cannot be heard.
+        With ``reason``, ``stage`` and ``timings``: the audio cannot be had, or cannot be heard.
     """
-    durations: dict[str, float] = {}
+    timings: list[Timing] = []
     download = directory / "download"
     download.mkdir()
     try:
-        with _stage("fetch", durations):
+        with _stage("fetch", timings):
             audio = fetch(audio_uri, listening.access, download)
-        with _stage("decode", durations):
+        with _stage("decode", timings):
             info = features.probe(audio.path, listening.limits)
         count = listening.fragments_per_upload if whole_track else 1
         vectors, starts = [], []
         silence: EmotionServiceError | None = None
         for start in plan_fragments(info.duration_seconds, position_seconds=position_seconds, count=count):
             try:
-                with _stage("decode", durations):
+                with _stage("decode", timings):
                     window = features.load_window(audio.path, start, FRAGMENT_SECONDS, limits=listening.limits)
             except AudioRejectedError as error:
                 # A silent intro says nothing of the track; a track of nothing but silence is refused below.
@@ -164,13 +170,13 @@ def analyse(
                     raise
                 silence = error
                 continue
-            with _stage("extract", durations):
+            with _stage("extract", timings):
                 vectors.append(features.extract(window.y, window.sr).finite)
             starts.append(window.start_seconds)
         if silence is not None and not vectors:
             raise silence
         X = np.stack(vectors)
-        with _stage("predict", durations):
+        with _stage("predict", timings):
             judgement = judge.judge(X, starts)
             doubt = _second_opinion(challenger, X, starts)
         return Analysis(
@@ -181,8 +187,11 @@ def analyse(
             audio_bytes=audio.bytes,
             features=X,
             challenger=doubt,
-            durations=durations,
+            timings=tuple(timings),
         )
+    except EmotionServiceError as error:
+        error.timings = tuple(timings)
+        raise
     finally:
         shutil.rmtree(download, ignore_errors=True)
 
@@ -223,8 +232,8 @@ def _second_opinion(challenger: Judge | None, X: NDArray[np.float64], starts: li
 
 
 @contextmanager
-def _stage(name: str, durations: dict[str, float]) -> Iterator[None]:
-    started = time.perf_counter()
+def _stage(name: str, timings: list[Timing]) -> Iterator[None]:
+    begun, started = time.time_ns(), time.perf_counter_ns()
     try:
         yield
     except features.FeatureError as error:
@@ -239,4 +248,4 @@ def _stage(name: str, durations: dict[str, float]) -> Iterator[None]:
         unreadable.stage = name
         raise unreadable from error
     finally:
-        durations[name] = durations.get(name, 0.0) + time.perf_counter() - started
+        timings.append(Timing(name, begun, begun + time.perf_counter_ns() - started))

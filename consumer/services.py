@@ -27,6 +27,7 @@ from consumer.pool import Pool
 from consumer.recent_tracks import read_tail
 from consumer.settings import Settings
 from consumer.topics import TRACK_ANALYSIS
+from consumer.tracing import Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -135,6 +136,8 @@ class NewLaneService(_Part):
         When to stop because of dead letters.
     scratch : Path
         Private folder for the pool's downloads.
+    tracing : Tracing
+        On or off.
     """
 
     def __init__(
@@ -146,6 +149,7 @@ class NewLaneService(_Part):
         health: Health,
         limit: DeadLetterLimit,
         scratch: Path,
+        tracing: Tracing,
     ) -> None:
         super().__init__()
         self._settings = settings
@@ -168,6 +172,7 @@ class NewLaneService(_Part):
             metrics=metrics,
             limit=limit,
             crash=self._crashed_by,
+            tracing=tracing,
         )
         self.app = create_app(settings, self.lane.accept, self)
         self._warming: asyncio.Task[None] | None = None

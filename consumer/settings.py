@@ -140,6 +140,9 @@ class Settings(Struct, frozen=True, kw_only=True):
         str, _doc("Address of `/metrics`, `/live` and `/ready`; containers and Kubernetes need `0.0.0.0`.")
     ] = "127.0.0.1"
     metrics_port: Annotated[Port, _doc("Port of `/metrics`, `/live` and `/ready`; 0 for any free one.")] = 8000
+    tracing: Annotated[
+        bool, _doc("Send OpenTelemetry spans, where the `OTEL_*` variables say; needs the extra `tracing`.")
+    ] = False
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], _doc("Least severe log line written.")] = "INFO"
     log_format: Annotated[Literal["json", "console"], _doc("JSON lines for machines, columns for people.")] = "json"
 

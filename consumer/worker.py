@@ -30,6 +30,7 @@ from consumer.services import (
     NewLaneService,
 )
 from consumer.settings import Settings
+from consumer.tracing import open_tracing
 from model.registry import SHIPPED_ROOT, Registry
 
 logger = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class Worker(Service):
         models = ModelWatch(Registry(settings.model_dir or SHIPPED_ROOT), shadow=settings.shadow, metrics=metrics)
         health.mark(MODEL_LOADED, holds=True)
         limit = DeadLetterLimit(settings.dead_letter_limit)
+        self.tracing = open_tracing(settings)
         self.scratch = scratch_directory()
         self.known: LoopService | None = None
         self.feedback: LoopService | None = None
@@ -79,13 +81,20 @@ class Worker(Service):
                 models=models,
                 limit=limit,
                 transactional_id=_transactional_id(settings) if settings.transactions else None,
+                tracing=self.tracing,
             )
             self.known = LoopService(lane, "known-lane")
             reader = FeedbackReader(settings, lane=lane, metrics=metrics, health=health)
             self.feedback = LoopService(reader, "feedback")
         if "new" in settings.lanes:
             self.new = NewLaneService(
-                settings, models=models, metrics=metrics, health=health, limit=limit, scratch=self.scratch
+                settings,
+                models=models,
+                metrics=metrics,
+                health=health,
+                limit=limit,
+                scratch=self.scratch,
+                tracing=self.tracing,
             )
         server = HealthServer(settings.metrics_host, settings.metrics_port, registry, health)
         # The known lane restores its table while the pool warms.
@@ -107,8 +116,9 @@ class Worker(Service):
         await asyncio.gather(*parts)
 
     async def on_shutdown(self) -> None:
-        """Remove downloads."""
+        """Remove downloads, and send the last spans."""
         shutil.rmtree(self.scratch, ignore_errors=True)
+        await asyncio.to_thread(self.tracing.close)
 
 
 def run(settings: Settings) -> int:

@@ -18,6 +18,7 @@ from consumer.known_lane import RESTORED, KnownLane
 from consumer.metrics import Metrics
 from consumer.settings import Settings
 from consumer.topics import DEAD_LETTERS, EMOTION_EVENTS, TRACK_ANALYSIS, TRACK_EMOTIONS, TRACK_EVENTS
+from consumer.tracing import OFF, Tracing
 from tests.consumer.records import track_emotion_json, track_event_json
 
 END = KafkaError(KafkaError._PARTITION_EOF)
@@ -25,8 +26,16 @@ END = KafkaError(KafkaError._PARTITION_EOF)
 
 class Message:
     def __init__(
-        self, topic: str, partition: int, offset: int, value: bytes | None, key: bytes = b"t-1", error: Any = None
+        self,
+        topic: str,
+        partition: int,
+        offset: int,
+        value: bytes | None,
+        key: bytes = b"t-1",
+        error: Any = None,
+        headers: list[tuple[str, bytes]] | None = None,
     ) -> None:
+        self._headers = headers or [("trace", b"1")]
         self._fields: tuple[Any, ...] = (topic, partition, offset, value, key, error)
 
     def topic(self) -> str:
@@ -48,7 +57,7 @@ class Message:
         return self._fields[5]
 
     def headers(self) -> list[tuple[str, bytes]]:
-        return [("trace", b"1")]
+        return self._headers
 
 
 class FakeConsumer:
@@ -141,7 +150,7 @@ class Models:
 class Bench:
     """A lane that will be assigned partition 0 of both topics and run through a script."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, tracing: Tracing = OFF, **settings: Any) -> None:
         monkeypatch.setattr(known_lane, "Consumer", FakeConsumer)
         monkeypatch.setattr(known_lane, "BatchOutbox", FakeOutbox)
         self.metrics, self.health = Metrics(CollectorRegistry()), Health([RESTORED])
@@ -152,6 +161,7 @@ class Bench:
             health=self.health,
             models=Models,  # type: ignore[arg-type]  # all it looks at is the champion's versions
             limit=DeadLetterLimit(configured.dead_letter_limit),
+            tracing=tracing,
         )
         fakes: Any = self.lane
         self.consumer, self.outbox = fakes._consumer, fakes._outbox

@@ -30,7 +30,9 @@ from consumer.outbox import Outgoing
 from consumer.pipeline import Analysis
 from consumer.recent_tracks import KeptRecord
 from consumer.settings import Settings
+from consumer.timing import Timing
 from consumer.topics import DEAD_LETTERS, EMOTION_EVENTS, TRACK_EMOTIONS
+from consumer.tracing import OFF, Tracing
 from features.schema import FEATURE_NAMES
 from model.emotions import EMOTIONS, Emotion
 from model.judgement import FragmentJudgement, Judgement
@@ -99,7 +101,7 @@ class FakePool:
             audio_sha256=SHA,
             audio_bytes=1000,
             features=np.zeros((1, 50)),
-            durations={"fetch": 0.1},
+            timings=(Timing("fetch", 0, 100_000_000),),
         )
 
 
@@ -132,7 +134,7 @@ class FakeOutbox:
 class Bench:
     """A lane on the bench, open, with partition 0 assigned."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, tracing: Tracing = OFF, **settings: Any) -> None:
         self.pool, self.outbox, self.models = FakePool(), FakeOutbox(), FakeModels()
         self.metrics = Metrics(CollectorRegistry())
         self.watch = ModelWatch(self.models, shadow=False, metrics=self.metrics)
@@ -148,6 +150,7 @@ class Bench:
             metrics=self.metrics,
             limit=DeadLetterLimit(self.settings.dead_letter_limit),
             crash=self.crashes.append,
+            tracing=tracing,
         )
         self.lane.open([])
 

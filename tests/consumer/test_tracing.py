@@ -1,0 +1,271 @@
+"""Trace context through both lanes: carried on when tracing is off, one span a stage when it is on."""
+
+import asyncio
+import itertools
+import pickle
+import subprocess
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, Sampler
+from opentelemetry.trace import SpanKind, TraceFlags, format_span_id, format_trace_id
+
+from consumer.errors import AudioNotFoundError, AudioStoreUnavailableError, ConfigurationError
+from consumer.settings import Settings
+from consumer.spans import SpanTracing
+from consumer.timing import Timing, stage_seconds
+from consumer.topics import DEAD_LETTERS, EMOTION_EVENTS, TRACK_ANALYSIS, TRACK_EMOTIONS, TRACK_EVENTS
+from consumer.tracing import OFF, Trace, Tracing, open_tracing, with_context
+from tests.consumer import test_known_lane as known
+from tests.consumer import test_new_lane as new
+from tests.consumer.records import track_emotion_json, track_event_json
+
+TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
+PARENT_ID = "00f067aa0ba902b7"
+CONTEXT = [("traceparent", f"00-{TRACE_ID}-{PARENT_ID}-01".encode()), ("tracestate", b"platform=1")]
+
+
+class Recorder:
+    """Tracing whose spans stay here."""
+
+    def __init__(self, sampler: Sampler | None = None) -> None:
+        self._exporter = InMemorySpanExporter()
+        provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(self._exporter))
+        self.tracing = SpanTracing(provider)
+
+    @property
+    def spans(self) -> tuple[ReadableSpan, ...]:
+        return self._exporter.get_finished_spans()
+
+    def one(self, name: str) -> ReadableSpan:
+        (span,) = [span for span in self.spans if span.name == name]
+        return span
+
+    def children(self, span: ReadableSpan) -> list[str]:
+        return [child.name for child in self.spans if child.parent is not None and child.parent.span_id == id_of(span)]
+
+
+def id_of(span: ReadableSpan) -> int:
+    assert span.context is not None
+    return int(span.context.span_id)
+
+
+def traceparent(span: ReadableSpan) -> bytes:
+    assert span.context is not None
+    return f"00-{format_trace_id(span.context.trace_id)}-{format_span_id(span.context.span_id)}-01".encode()
+
+
+def through_known_lane(
+    monkeypatch: pytest.MonkeyPatch, tracing: Tracing, value: bytes, headers: list[tuple[str, bytes]] = CONTEXT
+) -> known.FakeOutbox:
+    bench = known.Bench(monkeypatch, tracing)
+    event = known.Message(TRACK_EVENTS.name, 0, 7, value, headers=headers)
+    bench.run_assigned([event], record=track_emotion_json())
+    outbox: known.FakeOutbox = bench.outbox
+    return outbox
+
+
+def through_new_lane(tracing: Tracing, scenario: Callable[[new.Bench], Awaitable[None]]) -> new.Bench:
+    async def main() -> new.Bench:
+        bench = new.Bench(tracing)
+        await asyncio.wait_for(scenario(bench), 20)
+        await bench.settle()
+        await bench.lane.stop()
+        return bench
+
+    return asyncio.run(main())
+
+
+def test_off_every_outcome_of_the_known_lane_carries_the_context_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    known_play, unknown_play = track_event_json(), track_event_json(track_id="t-new")
+    for value, topic in ((known_play, EMOTION_EVENTS), (unknown_play, TRACK_ANALYSIS), (b"?", DEAD_LETTERS)):
+        ((_, _, _, headers),) = through_known_lane(monkeypatch, OFF, value).to(topic.name)
+        assert [header for header in headers if header[0].startswith("trace")] == CONTEXT, topic
+
+
+def test_off_every_outcome_of_the_new_lane_carries_the_context_on() -> None:
+    async def scenario(bench: new.Bench) -> None:
+        bench.pool.failures["file:///music/none.flac"] = [AudioNotFoundError("none")]
+        await bench.accept(0, track_event_json(), CONTEXT)
+        await bench.accept(1, track_event_json(track_id="t-2", audio_uri="file:///music/none.flac"), CONTEXT)
+        await bench.accept(2, b"?", CONTEXT)
+
+    messages = through_new_lane(OFF, scenario).outbox.messages
+    topics = (TRACK_EMOTIONS, EMOTION_EVENTS, DEAD_LETTERS, DEAD_LETTERS)
+    assert sorted(message.topic for message in messages) == sorted(topic.name for topic in topics)
+    for message in messages:
+        assert [header for header in message.headers if header[0].startswith("trace")] == CONTEXT, message.topic
+
+
+def test_off_an_event_without_context_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    outbox = through_known_lane(monkeypatch, OFF, track_event_json(), [("other", b"1")])
+    ((_, _, _, headers),) = outbox.to(EMOTION_EVENTS.name)
+    assert not [name for name, _ in headers if name.startswith("trace")]
+
+
+def test_known_lane_makes_a_span_for_the_event_and_each_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder()
+    outbox = through_known_lane(monkeypatch, recorder.tracing, track_event_json())
+    event, send = recorder.one(f"process {TRACK_EVENTS.name}"), recorder.one(f"send {EMOTION_EVENTS.name}")
+    assert event.parent is not None
+    assert (format_trace_id(event.parent.trace_id), format_span_id(event.parent.span_id)) == (TRACE_ID, PARENT_ID)
+    assert event.kind is SpanKind.CONSUMER
+    assert event.attributes is not None
+    assert event.attributes["messaging.kafka.offset"] == 7
+    assert event.attributes["emotion.outcome"] == "emitted"
+    assert recorder.children(event) == ["decode event", "look up and answer", f"send {EMOTION_EVENTS.name}"]
+    ((_, _, _, headers),) = outbox.to(EMOTION_EVENTS.name)
+    assert dict(headers)["traceparent"] == traceparent(send)
+    assert dict(headers)["tracestate"] == b"platform=1"
+
+
+def test_a_play_of_a_new_track_is_one_trace_through_both_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder()
+    value = track_event_json(track_id="t-new")
+    ((_, _, _, forwarded),) = through_known_lane(monkeypatch, recorder.tracing, value).to(TRACK_ANALYSIS.name)
+    assert [name for name, _ in forwarded].count("traceparent") == 1
+    bench = through_new_lane(recorder.tracing, lambda bench: bench.accept(3, value, forwarded))
+
+    hops = [
+        f"process {TRACK_EVENTS.name}",
+        f"send {TRACK_ANALYSIS.name}",
+        f"process {TRACK_ANALYSIS.name}",
+        f"send {EMOTION_EVENTS.name}",
+    ]
+    for above, below in itertools.pairwise(hops):
+        assert below in recorder.children(recorder.one(above))
+    assert {format_trace_id(span.context.trace_id) for span in recorder.spans if span.context} == {TRACE_ID}
+    assert recorder.children(recorder.one(hops[2])) == [
+        "decode event", "analyse", f"send {TRACK_EMOTIONS.name}", f"send {EMOTION_EVENTS.name}"
+    ]  # fmt: skip
+    assert recorder.children(recorder.one("analyse")) == ["fetch"]
+    fetch = recorder.one("fetch")
+    # As the pool's process measured it, not when the lane heard of it.
+    assert (fetch.start_time, fetch.end_time) == (0, 100_000_000)
+    (answer,) = [message for message in bench.outbox.messages if message.topic == EMOTION_EVENTS.name]
+    assert dict(answer.headers)["traceparent"] == traceparent(recorder.one(hops[3]))
+
+
+def test_failed_attempts_are_spans_with_the_reason_and_the_dead_letter_names_the_last() -> None:
+    failure = AudioStoreUnavailableError("away")
+    failure.stage, failure.timings = "fetch", (Timing("fetch", 5, 9),)
+    recorder = Recorder()
+
+    async def scenario(bench: new.Bench) -> None:
+        bench.pool.failures["file:///music/t-1.flac"] = [failure]
+        await bench.accept(0, track_event_json(audio_uri="file:///music/t-1.flac"), CONTEXT)
+
+    bench = through_new_lane(recorder.tracing, scenario)
+    attempts = [span for span in recorder.spans if span.name == "analyse"]
+    assert len(attempts) == bench.settings.max_attempts
+    for span in [*attempts, *(span for span in recorder.spans if span.name == "fetch")]:
+        assert not span.status.is_ok
+        assert span.attributes is not None
+        assert span.attributes["error.type"] == "unavailable"
+    (letter,) = bench.outbox.letters()
+    assert letter["traceparent"].encode() == traceparent(recorder.one(f"send {DEAD_LETTERS.name}"))
+    outcome = recorder.one(f"process {TRACK_ANALYSIS.name}").attributes
+    assert outcome is not None
+    assert outcome["emotion.outcome"] == "dead-lettered"
+
+
+def test_an_event_that_shares_an_analysis_is_linked_to_it() -> None:
+    recorder = Recorder()
+
+    async def scenario(bench: new.Bench) -> None:
+        held = bench.pool.hold("file:///music/t-1.flac")
+        for offset in range(2):
+            await bench.accept(offset, track_event_json(f"e-{offset}", audio_uri="file:///music/t-1.flac"))
+        await bench.settle()
+        held.set()
+
+    through_new_lane(recorder.tracing, scenario)
+    first, second = [span for span in recorder.spans if span.name == f"process {TRACK_ANALYSIS.name}"]
+    assert [link.context.span_id for link in second.links] == [id_of(first)]
+    assert "analyse" in recorder.children(first)
+    assert "analyse" not in recorder.children(second)
+
+
+def test_an_event_that_is_not_sampled_makes_no_spans_and_says_so_downstream(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder(ParentBased(ALWAYS_OFF))
+    outbox = through_known_lane(monkeypatch, recorder.tracing, track_event_json(), [("other", b"1")])
+    ((_, _, _, headers),) = outbox.to(EMOTION_EVENTS.name)
+    flags = dict(headers)["traceparent"].rpartition(b"-")[2]
+    assert not int(flags, 16) & TraceFlags.SAMPLED
+    assert recorder.spans == ()
+
+
+def test_a_malformed_context_begins_a_trace_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder()
+    through_known_lane(monkeypatch, recorder.tracing, track_event_json(), [("traceparent", b"\xff-not-one")])
+    assert recorder.one(f"process {TRACK_EVENTS.name}").parent is None
+
+
+def test_with_context_replaces_the_one_that_is_there() -> None:
+    assert with_context([("a", b"1"), ("traceparent", b"old")], [("traceparent", b"new")]) == [
+        ("a", b"1"),
+        ("traceparent", b"new"),
+    ]
+    assert with_context([("traceparent", b"old")], []) == [("traceparent", b"old")]
+    assert Trace({"traceparent": "text"}).outgoing("any") == [("traceparent", b"text")]
+
+
+def test_timings_and_their_error_cross_processes() -> None:
+    error = AudioNotFoundError("none")
+    error.stage, error.timings = "fetch", (Timing("fetch", 1, 2),)
+    assert pickle.loads(pickle.dumps(error)).timings == error.timings  # noqa: S301  # our own bytes
+    runs = [Timing("decode", 0, 10**9), Timing("extract", 0, 10**9), Timing("decode", 0, 2 * 10**9)]
+    assert stage_seconds(runs) == {"decode": 3.0, "extract": 1.0}
+
+
+def test_off_is_the_default_and_imports_nothing_of_opentelemetry() -> None:
+    program = (
+        "import os, sys; from consumer.settings import Settings; from consumer.tracing import OFF, open_tracing;"
+        "import consumer.worker; assert open_tracing(Settings()) is OFF;"
+        "sys.exit(any(name.startswith('opentelemetry') for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_on_without_the_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "consumer.spans")
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'emotion-stream\[tracing\]'"):
+        open_tracing(Settings(tracing=True))
+
+
+def test_on_spans_reach_the_collector_that_the_standard_variables_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[tuple[str, bytes]] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            taken.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Collector) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
+        monkeypatch.setenv("OTEL_SERVICE_NAME", "worker-of-the-test")
+        tracing = open_tracing(Settings(tracing=True))
+        through_known_lane(monkeypatch, tracing, track_event_json())
+        tracing.close()
+        server.shutdown()
+        thread.join()
+    ((path, body),) = taken
+    assert path == "/v1/traces"
+    for text in (b"worker-of-the-test", b"process track-events", b"send emotion-events"):
+        assert text in body
