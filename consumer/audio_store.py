@@ -27,6 +27,7 @@ from consumer.errors import (
     Reason,
 )
 from consumer.network_policy import Resolver, resolve_host
+from consumer.scratch import own_disk
 from consumer.settings import Settings
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
@@ -128,6 +129,8 @@ def fetch(uri: str, access: AudioAccess, directory: Path, *, resolve: Resolver =
         If it may be there later.
     AnalysisTimeoutError
         If the download takes too long.
+    ScratchError
+        If the copy cannot be written.
     """
     if "\0" in uri:
         raise AudioLocationError("expected a location without NUL characters")
@@ -228,7 +231,8 @@ def _save(chunks: Generator[bytes], directory: Path, max_bytes: int) -> LocalAud
     path = directory / "audio"
     digest, size = hashlib.sha256(), 0
     try:
-        with closing(chunks), open(path, "xb") as file:
+        # What the network does wrong comes as an error of ours: an OSError is the disk's.
+        with closing(chunks), own_disk(directory), open(path, "xb") as file:
             for chunk in chunks:
                 size += len(chunk)
                 if size > max_bytes:

@@ -15,7 +15,8 @@
     │   └── WorkerCrashError             crash    (the analysis killed its process, more than once)
     └── FatalError              the worker cannot be right      -> stop; let the orchestrator restart
         ├── ConfigurationError
-        └── BrokerError
+        ├── BrokerError
+        └── ScratchError
 
 ``reason`` is a closed list, shared by dead letters, the metric label and the log. A flood of dead letters is our bug
 until shown otherwise: see ``emotion_events_dead_lettered_total`` in docs/runbooks.
@@ -149,3 +150,7 @@ class ConfigurationError(FatalError):
 
 class BrokerError(FatalError):
     """Kafka refused what the worker must be able to do."""
+
+
+class ScratchError(FatalError):
+    """The worker's own disk takes no download: no event is to blame for it."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 import features
 from consumer.audio_store import AudioAccess, fetch
 from consumer.errors import AudioRejectedError, AudioStoreUnavailableError, EmotionServiceError, Reason
+from consumer.scratch import own_disk
 from consumer.timing import Timing, stage_seconds
 from features.audio import AudioLimits
 from model.emotions import Emotion
@@ -148,10 +149,13 @@ def analyse(
     ------
     EmotionServiceError
         With ``reason``, ``stage`` and ``timings``: the audio cannot be had, or cannot be heard.
+    ScratchError
+        If there is no room for a download.
     """
     timings: list[Timing] = []
     download = directory / "download"
-    download.mkdir()
+    with own_disk(directory):
+        download.mkdir()
     try:
         with _stage("fetch", timings):
             audio = fetch(audio_uri, listening.access, download)

@@ -3,9 +3,12 @@
 import os
 import shutil
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
+
+from consumer.errors import ScratchError
 
 _PREFIX: Final = "emotion-stream-"
 
@@ -33,6 +36,26 @@ def scratch_directory(parent: Path | None = None) -> Path:
             with suppress(OSError):
                 shutil.rmtree(left)
     return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent))
+
+
+@contextmanager
+def own_disk(directory: Path) -> Iterator[None]:
+    """Tell a failure of the worker's own disk from a failure of the audio that is written to it.
+
+    Parameters
+    ----------
+    directory : Path
+        Where the block writes.
+
+    Raises
+    ------
+    ScratchError
+        If the disk is full, gone or read-only: the event is read again by a worker that has room.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ScratchError(f"cannot write a download to {directory}: {error.strerror}") from error
 
 
 def _is_alive(pid: int) -> bool:

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import resource
 import shutil
 import socket
 import ssl
@@ -20,6 +21,7 @@ from consumer.errors import (
     AudioStoreUnavailableError,
     EmotionServiceError,
     Reason,
+    ScratchError,
 )
 from tests.consumer.hostile import ScriptedServer, response, says, scripted
 
@@ -48,6 +50,19 @@ def test_fetch_http_saves_and_digests(tmp_path: Path) -> None:
     assert audio.path.parent == tmp_path
     assert audio.sha256 == hashlib.sha256(BODY).hexdigest()
     assert audio.bytes == len(BODY)
+
+
+def test_fetch_http_onto_a_full_disk_is_no_fault_of_the_audio(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with scripted(says(response(BODY))) as server:
+        # The nearest to a full disk without one: the kernel refuses to let any file grow beyond this.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(BODY) // 2, hard))
+        try:
+            with pytest.raises(ScratchError, match="File too large"):
+                get(server, tmp_path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_fetch_http_asks_for_the_file_as_it_is_with_the_urls_host(tmp_path: Path) -> None:

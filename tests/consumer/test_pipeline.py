@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from consumer.audio_store import AudioAccess
-from consumer.errors import AudioLocationError, AudioNotFoundError, AudioRejectedError, Reason
+from consumer.errors import AudioLocationError, AudioNotFoundError, AudioRejectedError, Reason, ScratchError
 from consumer.pipeline import Analysis, Listening, analyse, plan_fragments
 from features.audio import AudioLimits
 from features.schema import FEATURE_NAMES
@@ -114,6 +114,14 @@ def test_analyse_gives_judgement_digest_and_durations(tmp_path: Path) -> None:
     assert set(analysis.durations) == {"fetch", "decode", "extract", "predict"}
     assert analysis.features.shape == (1, len(FEATURE_NAMES))
     assert judge.asked[0][1] == [0.0]
+
+
+def test_analyse_with_no_room_for_downloads_blames_the_disk(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", tune(8))
+    (tmp_path / "scratch").mkdir()
+    full = tmp_path / "scratch" / "gone"
+    with pytest.raises(ScratchError, match="No such file or directory"):
+        heard(path, directory=full)
 
 
 def test_analyse_same_track_twice_gives_the_same_features(tmp_path: Path) -> None:
