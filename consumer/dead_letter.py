@@ -145,6 +145,22 @@ def header_list(headers: ReceivedHeaders) -> Headers:
     return [(name, value.encode() if isinstance(value, str) else value) for name, value in pairs]
 
 
+def header_bytes(headers: Headers) -> int:
+    """Give the size of headers, names and values.
+
+    Parameters
+    ----------
+    headers : list of (str, bytes or None)
+        As received.
+
+    Returns
+    -------
+    int
+        In bytes.
+    """
+    return sum(len(name.encode()) + len(value or b"") for name, value in headers)
+
+
 def original_headers(headers: Headers) -> Headers:
     """Give a dead letter's headers without ours.
 

@@ -22,7 +22,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from consumer.answers import Moment, build_answer, track_emotion_headers
 from consumer.client_log import client_logger
-from consumer.dead_letter import DeadLetterLimit, build_dead_letter
+from consumer.dead_letter import DeadLetterLimit, build_dead_letter, header_bytes
 from consumer.errors import BrokerError, ConfigurationError, EmotionServiceError, InvalidEventError, Reason
 from consumer.events import TrackEvent, decode_track_event
 from consumer.forwarding import forwarded_headers
@@ -262,7 +262,11 @@ class KnownLane:
             event_types[event_type] = event_types.get(event_type, 0) + 1
             track = table.get(partition, event.track_id) if event_type == "track_played" else None
             if track is None:
-                self._forward(message, event, trace, refresh=False)
+                try:
+                    self._forward(message, event, trace, refresh=False)
+                except InvalidEventError as error:
+                    self._bury(message, error, batch, trace)
+                    continue
                 batch.forwarded += 1
                 if trace is not None:
                     batch.traces.append((trace, "forwarded"))
@@ -343,7 +347,12 @@ class KnownLane:
         logger.warning("event dead-lettered", extra={"facts": {"topic": TRACK_EVENTS.name, **facts}})
 
     def _forward(self, message: Message, event: TrackEvent, trace: Trace | None, *, refresh: bool) -> None:
-        received = _headers(message)
+        received, max_bytes = _headers(message), self._settings.max_event_bytes
+        # Ours are added to them: a message the broker just took could be one it then refuses, again and again.
+        if (size := header_bytes(received)) > max_bytes:
+            raise InvalidEventError(
+                f"expected at most {max_bytes} bytes of headers, got {size}", reason=Reason.EVENT_TOO_LARGE
+            )
         headers = forwarded_headers(
             received if trace is None else with_context(received, trace.outgoing(TRACK_ANALYSIS.name)),
             TRACK_EVENTS.name,
@@ -358,7 +367,11 @@ class KnownLane:
     def _refresh(self, message: Message, event: TrackEvent, trace: Trace | None) -> int:
         if not self._refreshes.take(event.track_id):
             return 0
-        self._forward(message, event, trace, refresh=True)
+        try:
+            self._forward(message, event, trace, refresh=True)
+        except InvalidEventError:
+            # Answered already; a play with fewer headers will have the track heard again.
+            return 0
         return 1
 
     def _count_attempts(self, batch: _Batch) -> None:

@@ -9,13 +9,13 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, cast
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from consumer.client_log import client_logger
-from consumer.dead_letter import MESSAGE, Headers
+from consumer.dead_letter import ADDED_HEADERS, MESSAGE, Headers, header_bytes
 from consumer.errors import BrokerError
 from consumer.kafka_config import producer_config
 from consumer.metrics import Metrics
@@ -209,7 +209,7 @@ class BatchOutbox:
     def _failed(self, error: KafkaError | None, message: Message) -> None:
         if error is None:
             return
-        smaller = _without_value(error, message)
+        smaller = _without_original(error, message)
         if smaller is not None:
             self._too_large.append(smaller)
         else:
@@ -330,7 +330,7 @@ class _Delivery:
 
     def done(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
-            smaller = _without_value(error, message)
+            smaller = _without_original(error, message)
             if smaller is not None:
                 self._too_large.append(smaller)
             else:
@@ -349,17 +349,22 @@ class _Delivery:
             self.future.set_result(self._too_large)
 
 
-def _without_value(error: KafkaError, message: Message) -> Outgoing | None:
-    """Give the dead letter to send instead of one that the broker finds too large: all but its value."""
-    if error.code() != KafkaError.MSG_SIZE_TOO_LARGE or message.topic() != DEAD_LETTERS.name or not message.value():
+def _without_original(error: KafkaError, message: Message) -> Outgoing | None:
+    """Give the dead letter to send instead of one that the broker finds too large: only what we say of it."""
+    if error.code() != KafkaError.MSG_SIZE_TOO_LARGE or message.topic() != DEAD_LETTERS.name:
         return None
-    note = f" [the value of {len(message.value() or b'')} bytes exceeds the dead-letter topic's limit: see the source]"
-    headers: Iterable[tuple[str, bytes | None]] = [
-        (name, (value or b"") + note.encode() if name == MESSAGE else value)
-        for name, value in _pairs(message.headers())
-    ]
-    return Outgoing(DEAD_LETTERS.name, message.key(), None, list(headers))
+    headers = _pairs(message.headers())
+    ours = [(name, value) for name, value in headers if name in ADDED_HEADERS]
+    sizes = [len(message.value() or b""), len(message.key() or b""), header_bytes(headers) - header_bytes(ours)]
+    if not any(sizes):
+        return None
+    note = (
+        f" [value of {sizes[0]} bytes, key of {sizes[1]} and headers of {sizes[2]} exceed the dead-letter topic's "
+        "limit: see the source]"
+    )
+    said = [(name, (value or b"") + note.encode() if name == MESSAGE else value) for name, value in ours]
+    return Outgoing(DEAD_LETTERS.name, None, None, said)
 
 
-def _pairs(headers: Any) -> list[tuple[str, bytes | None]]:
+def _pairs(headers: Any) -> Headers:
     return list(headers or [])

@@ -255,6 +255,20 @@ def test_bad_messages_become_dead_letters_and_the_next_event_is_answered(bench: 
     assert bench.consumer.noted("commit") == [[(TRACK_EVENTS.name, 0, 6)]]
 
 
+def test_new_track_with_outsized_headers_becomes_a_dead_letter_and_a_known_one_is_answered(bench: Bench) -> None:
+    events = [event_of(0, track_event_json(track_id="new")), event_of(1, track_event_json())]
+    for event in events:
+        event.headers = lambda: [("trace", b"x" * 70_000)]  # type: ignore[method-assign]
+    bench.run_assigned(events, record=track_emotion_json(model_version="m-0"))
+    (letter,) = bench.outbox.to(DEAD_LETTERS.name)
+    assert dict(letter[3])["error.reason"] == b"event_too_large"
+    assert len(bench.outbox.to(EMOTION_EVENTS.name)) == 1
+    # The known one's record is an older model's, but neither is there a way to forward it.
+    assert bench.outbox.to(TRACK_ANALYSIS.name) == []
+    assert bench.value("emotion_events_forwarded_total") == 0
+    assert bench.consumer.noted("commit") == [[(TRACK_EVENTS.name, 0, 2)]]
+
+
 def test_produce_that_fails_stops_the_lane_and_nothing_is_committed(bench: Bench) -> None:
     bench.outbox.error = BrokerError("refused")
     with pytest.raises(BrokerError):
