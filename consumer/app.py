@@ -10,7 +10,7 @@ from faust.types import TP
 from yarl import URL
 
 from consumer.faust_consumer import LaneTransport, PartitionListener
-from consumer.kafka_config import faust_broker, faust_credentials
+from consumer.kafka_config import HEARTBEAT_SECONDS, faust_broker, faust_credentials
 from consumer.log_config import logging_config
 from consumer.new_lane import Incoming
 from consumer.settings import Settings
@@ -53,7 +53,7 @@ def create_app(settings: Settings, accept: Accept, listener: PartitionListener) 
         broker_credentials=faust_credentials(settings),
         broker_client_id=settings.app_id,
         broker_session_timeout=settings.session_timeout_seconds,
-        broker_heartbeat_interval=settings.session_timeout_seconds / 3,
+        broker_heartbeat_interval=HEARTBEAT_SECONDS,
         broker_request_timeout=max(90.0, settings.session_timeout_seconds),
         broker_rebalance_timeout=REBALANCE_TIMEOUT_SECONDS,
         broker_commit_interval=_COMMIT_INTERVAL_SECONDS,

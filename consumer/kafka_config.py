@@ -1,11 +1,15 @@
 """How every Kafka client of this service is configured, in one place: confluent-kafka's and Faust's (aiokafka's)."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from consumer.settings import Settings
 
 if TYPE_CHECKING:
     from faust.types.auth import CredentialsT
+
+# A member learns from the answer to its heartbeat that the group rebalances, and the partitions of a worker that left
+# wait until every other has learnt of it.
+HEARTBEAT_SECONDS: Final = 1.0
 
 
 def kafka_config(settings: Settings) -> dict[str, Any]:
@@ -61,7 +65,7 @@ def consumer_config(settings: Settings, group_id: str) -> dict[str, Any]:
         "auto.offset.reset": "earliest",
         "enable.auto.commit": False,
         "session.timeout.ms": int(settings.session_timeout_seconds * 1000),
-        "heartbeat.interval.ms": int(settings.session_timeout_seconds * 1000 / 3),
+        "heartbeat.interval.ms": int(HEARTBEAT_SECONDS * 1000),
         # Kafka answers a fetch as soon as there is a byte; the embedded broker only when this has passed.
         "fetch.wait.max.ms": int(settings.poll_timeout_seconds * 1000),
     }
