@@ -19,6 +19,9 @@ from consumer.topics import TOPICS, Topic
 
 TIMEOUT_SECONDS: Final = 15.0
 CONFIG_TIMEOUT_SECONDS: Final = 5.0
+# A correction lives in a track's record. Written over while no known lane runs, it must still be there when one comes
+# back and publishes it again: a day is longer than the service is ever down.
+_KEEP_OVERWRITTEN_MS: Final = 24 * 3600 * 1000
 
 
 class TopicState(Struct, frozen=True):
@@ -29,7 +32,7 @@ class TopicState(Struct, frozen=True):
     partition_count, replication_factor : int
         As created.
     config : dict of str to str
-        ``cleanup.policy`` and ``min.insync.replicas``; empty where the broker does not tell.
+        ``cleanup.policy``, ``min.insync.replicas`` and ``min.compaction.lag.ms``; empty where the broker does not tell.
     """
 
     partition_count: int
@@ -100,7 +103,8 @@ def wanted_config(topic: Topic, settings: Settings) -> dict[str, str]:
     dict of str to str
         Kafka's topic configuration.
     """
-    return {"cleanup.policy": topic.cleanup, "min.insync.replicas": str(settings.topic_min_insync_replicas)}
+    config = {"cleanup.policy": topic.cleanup, "min.insync.replicas": str(settings.topic_min_insync_replicas)}
+    return config | {"min.compaction.lag.ms": str(_KEEP_OVERWRITTEN_MS)} if topic.cleanup == "compact" else config
 
 
 def report_topics(admin: AdminClient, settings: Settings, *, create: bool = False) -> list[TopicReport]:
@@ -224,7 +228,7 @@ def _configs(admin: AdminClient, names: list[str]) -> dict[str, dict[str, str]]:
             if error.args[0].code() not in (KafkaError._TIMED_OUT, KafkaError.TOPIC_AUTHORIZATION_FAILED):
                 raise BrokerError(f"cannot describe {resource.name}: {error.args[0].str()}") from error
             described = {}
-        wanted = ("cleanup.policy", "min.insync.replicas")
+        wanted = ("cleanup.policy", "min.insync.replicas", "min.compaction.lag.ms")
         configs[resource.name] = {name: described[name].value for name in wanted if name in described}
     return configs
 

@@ -19,8 +19,15 @@ def state(partitions: int = 6, replication: int = 3, cleanup: str = "delete", is
 
 
 def test_wanted_config_survives_one_broker_down() -> None:
-    assert wanted_config(TRACK_EMOTIONS, THREE) == {"cleanup.policy": "compact", "min.insync.replicas": "2"}
-    assert wanted_config(TRACK_EVENTS, Settings())["min.insync.replicas"] == "1"
+    assert wanted_config(TRACK_EMOTIONS, THREE)["min.insync.replicas"] == "2"
+    assert wanted_config(TRACK_EVENTS, Settings()) == {"cleanup.policy": "delete", "min.insync.replicas": "1"}
+
+
+def test_wanted_config_keeps_overwritten_records_for_a_day() -> None:
+    config = wanted_config(TRACK_EMOTIONS, THREE)
+    assert (config["cleanup.policy"], config["min.compaction.lag.ms"]) == ("compact", "86400000")
+    hasty = TopicState(6, 3, config | {"min.compaction.lag.ms": "0"})
+    assert differences(TRACK_EMOTIONS, hasty, THREE) == ("min.compaction.lag.ms is 0, expected 86400000",)
 
 
 def test_differences_none_where_all_agrees() -> None:
