@@ -6,12 +6,7 @@ The embedded broker is no evidence for guarantees; ``tests/integration`` holds t
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 import wave
 from collections import Counter
 from collections.abc import Iterator
@@ -29,58 +24,10 @@ from consumer.topics import DEAD_LETTERS, EMOTION_EVENTS, TRACK_EMOTIONS, TRACK_
 from deploy.embedded_broker import embedded_broker
 from model.registry import SHIPPED_ROOT
 from tests.consumer.records import track_event_json
-from tests.integration.processes import free_port, survivors
+from tests.integration.worker import WorkerProcess
 
 PARTITIONS = 2
-READY_SECONDS = 180
 OUTCOME_SECONDS = 120
-
-
-class Worker:
-    """``emotion-stream worker`` in a process of its own."""
-
-    def __init__(self, bootstrap: str, audio: Path, log: Path, **settings: object) -> None:
-        self.port = free_port()
-        self.log = log
-        chosen = {
-            "kafka_bootstrap_servers": bootstrap,
-            "audio_roots": audio,
-            "metrics_port": self.port,
-            "pool_size": 1,
-            "session_timeout_seconds": 6,
-            "retry_backoff_seconds": 0,
-        } | settings
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("EMOTION_")}
-        with log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "consumer", "worker"],
-                env=inherited | {f"EMOTION_{name.upper()}": str(value) for name, value in chosen.items()},
-                stdout=output,
-                stderr=output,
-                stdin=subprocess.DEVNULL,
-            )
-
-    def get(self, path: str) -> tuple[int, str]:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as response:
-                return response.status, response.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
-        except OSError:
-            return 0, ""
-
-    def wait_ready(self) -> "Worker":
-        deadline = time.monotonic() + READY_SECONDS
-        while self.get("/ready")[0] != 200:
-            assert self.process.poll() is None, f"the worker ended:\n{self.log.read_text()}"
-            assert time.monotonic() < deadline, f"not ready:\n{self.log.read_text()}"
-            time.sleep(0.1)
-        return self
-
-    def end(self, number: int) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(15)
 
 
 class Platform:
@@ -102,7 +49,7 @@ class Platform:
             self._producer.produce(TRACK_EVENTS.name, value, key)
         self._producer.flush()
 
-    def wait(self, outcomes: int, worker: Worker) -> None:
+    def wait(self, outcomes: int, worker: WorkerProcess) -> None:
         deadline = time.monotonic() + OUTCOME_SECONDS
         while len({event["source_event_id"] for event in self.emotions}) + len(self.letters) < outcomes:
             assert time.monotonic() < deadline, f"{self.emotions}\n{self.letters}\n{worker.log.read_text()}"
@@ -157,15 +104,13 @@ def write_wav(path: Path, y: np.ndarray[Any, np.dtype[np.float64]]) -> None:
 
 
 @contextmanager
-def running(tmp_path: Path, audio: Path, **settings: object) -> Iterator[tuple[str, Worker, Platform]]:
+def running(tmp_path: Path, audio: Path) -> Iterator[tuple[str, WorkerProcess, Platform]]:
     with embedded_broker(PARTITIONS) as bootstrap:
-        worker = Worker(bootstrap, audio, tmp_path / "worker.log", **settings)
         platform = Platform(bootstrap)
         try:
-            yield bootstrap, worker, platform
+            with WorkerProcess(bootstrap, tmp_path, audio_roots=audio, retry_backoff_seconds=0) as worker:
+                yield bootstrap, worker, platform
         finally:
-            worker.process.kill()
-            worker.process.wait()
             platform.close()
 
 
@@ -198,7 +143,6 @@ def test_worker_gives_every_event_its_outcome(tmp_path: Path, audio: Path) -> No
     }
     upload = event("long.wav", event_type="track_uploaded", session_id="s-1", unknown_field={"a": 1})
     with running(tmp_path, audio) as (_, worker, platform):
-        worker.wait_ready()
         # One key: one partition, so that whatever blocked it would hold up all that follow.
         platform.send(*bad, upload, event("short.wav", position_seconds=1e9), key="poison")
         platform.wait(len(bad) + 2, worker)
@@ -220,20 +164,19 @@ def test_worker_gives_every_event_its_outcome(tmp_path: Path, audio: Path) -> No
         own = {"event_id", "source_event_id", "event_type", "occurred_at", "classified_at", "known", "session_id"}
         assert {k: v for k, v in again.items() if k not in own} == {k: v for k, v in first.items() if k not in own}
 
-        assert worker.get("/live")[0] == 200
-        metrics = worker.get("/metrics")[1]
-        assert 'emotion_events_dead_lettered_total{lane="known",reason="invalid_json"} 3.0' in metrics
-        assert 'emotion_events_consumed_total{lane="known"} 23.0' in metrics
-        assert "emotion_table_tracks 2.0" in metrics
+        assert worker.status("/live") == 200
+        invalid = {"lane": "known", "reason": "invalid_json"}
+        assert worker.metric("emotion_events_dead_lettered_total", invalid) == 3
+        assert worker.metric("emotion_events_consumed_total", {"lane": "known"}) == 23
+        assert worker.metric("emotion_table_tracks") == 2
 
-        assert worker.end(signal.SIGTERM) == 0
+        assert worker.terminate()[0] == 0
         assert "Traceback" not in worker.log.read_text()
 
 
 @pytest.mark.slow
 def test_worker_killed_resumes_and_loses_nothing(tmp_path: Path, audio: Path) -> None:
     with running(tmp_path, audio) as (bootstrap, worker, platform):
-        worker.wait_ready()
         events = [
             track_event_json(
                 f"e-{number}", f"t-{number % 7}", audio_uri=f"file://{audio}/short.wav", position_seconds=0
@@ -243,19 +186,11 @@ def test_worker_killed_resumes_and_loses_nothing(tmp_path: Path, audio: Path) ->
         for number, value in enumerate(events):
             platform.send(value, key=f"t-{number % 7}")
         platform.wait(20, worker)
-        children = worker_children(worker.process.pid)
-        assert worker.end(signal.SIGKILL) == -signal.SIGKILL
-        assert survivors(children, 5.0) == []
+        worker.kill()  # asserts that no process and no port outlives it
 
-        second = Worker(bootstrap, audio, tmp_path / "second.log")
-        try:
+        with WorkerProcess(bootstrap, tmp_path, "second", audio_roots=audio) as second:
             platform.wait(300, second)
-            # All may have been answered before the kill, and a process that still starts has no handler yet.
-            second.wait_ready()
-            assert second.end(signal.SIGTERM) == 0
-        finally:
-            second.process.kill()
-            second.process.wait()
+            assert second.terminate()[0] == 0
     answers: dict[str, set[str]] = {}
     for event in platform.emotions:
         judged = {k: v for k, v in event.items() if k not in ("classified_at", "known", "late")}
@@ -271,13 +206,9 @@ def test_worker_with_a_tampered_model_says_so_and_joins_no_group(tmp_path: Path,
     shutil.copytree(SHIPPED_ROOT, models)
     estimator = next(models.glob("champion/*.joblib"))
     estimator.write_bytes(estimator.read_bytes()[:-1] + b"x")
-    worker = Worker("127.0.0.1:1", audio, tmp_path / "worker.log", model_dir=models)
-    assert worker.process.wait(READY_SECONDS) == 1
+    worker = WorkerProcess("127.0.0.1:1", tmp_path, audio_roots=audio, model_dir=models).start(wait=False)
+    assert worker.wait_exit(60) == 1
     log = worker.log.read_text()
     assert "cannot use the champion model" in log
     assert "Traceback" not in log
     assert "Connect" not in log
-
-
-def worker_children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

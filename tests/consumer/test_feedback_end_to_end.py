@@ -1,7 +1,6 @@
 """The loop closed on the embedded broker: a track is heard, corrected, heard again, and the person's word stands."""
 
 import json
-import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ from consumer.topics import EMOTION_FEEDBACK, TRACK_EMOTIONS
 from deploy.embedded_broker import embedded_broker
 from model.emotions import EMOTIONS
 from tests.consumer.records import feedback_json, track_event_json
-from tests.consumer.test_end_to_end import OUTCOME_SECONDS, PARTITIONS, Platform, Worker, tune, write_wav
+from tests.consumer.test_end_to_end import OUTCOME_SECONDS, PARTITIONS, Platform, tune, write_wav
+from tests.integration.worker import WorkerProcess
 
 TRACK = "track-1"
 
@@ -23,7 +23,7 @@ class Loop:
 
     def __init__(self, bootstrap: str, folder: Path) -> None:
         self.bootstrap, self.folder = bootstrap, folder
-        self.worker = Worker(bootstrap, folder, folder / "worker.log")
+        self.worker = WorkerProcess(bootstrap, folder, audio_roots=folder).start()
         self.platform = Platform(bootstrap)
         self.curator = Producer({"bootstrap.servers": bootstrap, "partitioner": "murmur2_random"})
         self.outcomes = 0
@@ -42,17 +42,17 @@ class Loop:
 
     def shows(self, line: str) -> None:
         deadline = time.monotonic() + OUTCOME_SECONDS
-        while line not in self.worker.get("/metrics")[1]:
+        while line not in self.worker.metrics_text():
             assert time.monotonic() < deadline, f"{line}\n{self.worker.log.read_text()}"
             time.sleep(0.2)
 
     def restart(self) -> None:
-        assert self.worker.end(signal.SIGTERM) == 0
-        self.worker = Worker(self.bootstrap, self.folder, self.folder / "second.log").wait_ready()
+        assert self.worker.terminate()[0] == 0
+        self.worker.start()
 
     def close(self) -> None:
-        self.worker.process.kill()
-        self.worker.process.wait()
+        if self.worker.running:
+            self.worker.kill(check=False)
         self.platform.close()
 
 
@@ -62,7 +62,6 @@ def test_correction_wins_over_the_model_and_outlives_the_worker(tmp_path: Path) 
     with embedded_broker(PARTITIONS) as bootstrap:
         loop = Loop(bootstrap, tmp_path)
         try:
-            loop.worker.wait_ready()
             heard = loop.ask("first", "track_uploaded")
             model = heard["emotion"]
             person = next(emotion.value for emotion in EMOTIONS if emotion != model)

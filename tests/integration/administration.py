@@ -3,8 +3,9 @@
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import Any
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, though its module names no __all__
     AdminClient,
     AlterConfigOpType,
@@ -78,10 +79,10 @@ def lag(bootstrap: str, *, app_id: str = "emotion-stream") -> int:
         probe.close()
 
 
-def await_no_lag(bootstrap: str, timeout_seconds: float = 30.0) -> None:
-    """Wait until the service has acknowledged everything, and fail if it does not in time."""
+def await_no_lag(bootstrap: str, timeout_seconds: float = 30.0, *, but_for: int = 0) -> None:
+    """Wait until the service has acknowledged everything (but for so many), and fail if it does not in time."""
     deadline = time.monotonic() + timeout_seconds
-    while left := lag(bootstrap):
+    while (left := lag(bootstrap)) > but_for:
         assert time.monotonic() < deadline, f"lag of {left} after {timeout_seconds:.0f} s"
         time.sleep(0.2)
 
@@ -92,6 +93,28 @@ def committed_offsets(bootstrap: str, group: str, topic: str) -> dict[int, int]:
     request = [ConsumerGroupTopicPartitions(group)]
     places = client.list_consumer_group_offsets(request)[group].result(timeout=30).topic_partitions
     return {place.partition: place.offset for place in places or [] if place.topic == topic}
+
+
+def read_topic(bootstrap: str, topic: str) -> list[Any]:
+    """Read a topic from its beginning to its end."""
+    consumer = Consumer(
+        {"bootstrap.servers": bootstrap, "group.id": "reader", "enable.partition.eof": True, "log_level": 0}
+    )
+    try:
+        places = [TopicPartition(topic, p, 0) for p in consumer.list_topics(topic, timeout=10).topics[topic].partitions]
+        consumer.assign(places)
+        # Any: what was read has a partition, an offset and a value, which the client's types leave open.
+        ended, messages = 0, list[Any]()
+        while ended < len(places):
+            for message in consumer.consume(1000, 1.0):
+                error = message.error()
+                if error is None:
+                    messages.append(message)
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    ended += 1
+        return messages
+    finally:
+        consumer.close()
 
 
 def partition_leader(bootstrap: str, topic: str, partition: int) -> int:

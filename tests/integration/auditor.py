@@ -37,7 +37,7 @@ class Auditor:
         self.dead_letters: list[DeadLetter] = []
         self._deadline_seconds = deadline_seconds
         self._answered: set[str] = set()
-        self._buried: set[bytes] = set()
+        self._buried: set[bytes | tuple[int, int]] = set()
         self._consumer = Consumer(
             {
                 "bootstrap.servers": bootstrap,
@@ -50,12 +50,12 @@ class Auditor:
             }
         )
         topics = self._consumer.list_topics(timeout=30).topics
-        self._places = [
-            TopicPartition(name, partition, 0)
-            for name in (EMOTION_EVENTS, DEAD_LETTERS)
-            for partition in topics[name].partitions
-        ]
-        self._consumer.assign(self._places)
+        # Our own book of places: the client forgets a position when it is assigned anew and nothing came since, and
+        # what is read twice would look like a copy.
+        self._next = {
+            (name, partition): 0 for name in (EMOTION_EVENTS, DEAD_LETTERS) for partition in topics[name].partitions
+        }
+        self._assign()
 
     def __enter__(self) -> Self:
         return self
@@ -86,7 +86,7 @@ class Auditor:
 
     def follow(self, entries: Iterable[Entry], timeout_seconds: float, *, until_missing: int) -> int:
         """Read until at most so many inputs lack an outcome; give the number that still do."""
-        missing = {entry.event_id: entry.value for entry in entries}
+        missing = _signs(entries)
         self._strike(missing)
         deadline = time.monotonic() + timeout_seconds
         while len(missing) > until_missing and time.monotonic() < deadline:
@@ -94,10 +94,17 @@ class Auditor:
             self._strike(missing)
         return len(missing)
 
+    def missing(self, entries: Iterable[Entry]) -> list[Entry]:
+        """List the inputs that have no outcome as far as was read."""
+        entries = list(entries)
+        missing = _signs(entries)
+        self._strike(missing)
+        return [entry for entry in entries if entry.event_id in missing]
+
     def close_books(self, entries: Iterable[Entry]) -> Verdict:
         """Read every output partition to its end and audit."""
-        self._consumer.assign([TopicPartition(p.topic, p.partition, o) for p, o in self._positions()])
-        open_places = {(place.topic, place.partition) for place in self._places}
+        self._assign()
+        open_places = set(self._next)
         deadline = time.monotonic() + 60
         while open_places:
             if time.monotonic() > deadline:
@@ -105,12 +112,11 @@ class Auditor:
             open_places -= self._read(timeout_seconds=1.0)
         return audit(entries, self.emotions, self.dead_letters, deadline_seconds=self._deadline_seconds)
 
-    def _positions(self) -> list[tuple[TopicPartition, int]]:
-        positions = self._consumer.position(self._places)
-        return [(place, max(0, place.offset)) for place in positions]
+    def _assign(self) -> None:
+        self._consumer.assign([TopicPartition(*place, offset) for place, offset in self._next.items()])
 
-    def _strike(self, missing: dict[str, bytes]) -> None:
-        for event_id in [i for i, value in missing.items() if i in self._answered or value in self._buried]:
+    def _strike(self, missing: dict[str, set[bytes | tuple[int, int]]]) -> None:
+        for event_id in [i for i, signs in missing.items() if i in self._answered or signs & self._buried]:
             del missing[event_id]
 
     def _read(self, timeout_seconds: float) -> set[tuple[str, int]]:
@@ -126,14 +132,24 @@ class Auditor:
         return ended
 
     def _enter(self, message: Any) -> None:
+        place = message.topic(), message.partition()
+        if message.offset() < self._next[place]:
+            return
+        self._next[place] = message.offset() + 1
         if message.topic() == DEAD_LETTERS:
             headers = dict(message.headers() or [])
             value = message.value() or b""
             reason = headers["error.reason"].decode()
-            self.dead_letters.append(DeadLetter(value, reason, message.partition(), message.offset()))
-            self._buried.add(value)
+            source = int(headers["source.partition"]), int(headers["source.offset"])
+            self.dead_letters.append(DeadLetter(value, reason, source))
+            self._buried.add(value or source)
             return
         payload = json.loads(message.value())
         taken = datetime.fromisoformat(payload["classified_at"]) - datetime.fromisoformat(payload["occurred_at"])
         self.emotions.append(Emotion(payload, message.partition(), message.offset(), taken.total_seconds()))
         self._answered.add(payload["source_event_id"])
+
+
+def _signs(entries: Iterable[Entry]) -> dict[str, set[bytes | tuple[int, int]]]:
+    """Give what each input is known by in a dead letter."""
+    return {entry.event_id: {entry.value, (entry.partition, entry.offset)} for entry in entries}

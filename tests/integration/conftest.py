@@ -17,13 +17,14 @@ from tests.integration.certificates import Authority
 from tests.integration.jars import JarsUnavailableError, kafka_classpath
 from tests.integration.kafka import Cluster
 from tests.integration.ledger import Verdict
+from tests.integration.table import table_lines
 from tests.integration.traffic import Platform, write_track
 from tests.integration.worker import WorkerProcess
 
 WorkerFactory = Callable[..., WorkerProcess]
 ClusterFactory = Callable[..., Cluster]
 Record = Callable[..., None]
-ledger_lines: list[tuple[str, str]] = []
+ledger: list[tuple[str, Verdict, str]] = []
 
 
 @pytest.fixture(scope="session")
@@ -111,19 +112,20 @@ def record(request: pytest.FixtureRequest) -> Record:
     """Put a fault's ledger line into the table at the end of the run."""
 
     def enter(verdict: Verdict, note: str = "") -> None:
-        name = request.node.name.removeprefix("test_")
-        ledger_lines.append((name, verdict.line() + (f" | {note}" if note else "")))
+        ledger.append((request.node.name, verdict, note))
 
     return enter
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print faults × ledger."""
-    if ledger_lines:
+    if ledger:
+        failed = {
+            r.nodeid.rpartition("::")[2] for kind in ("failed", "error") for r in terminalreporter.stats.get(kind, [])
+        }
         terminalreporter.section("the ledger")
-        for name, line in ledger_lines:
-            terminalreporter.write_line(name)
-            terminalreporter.write_line(f"    {line}")
+        for line in table_lines(ledger, failed):
+            terminalreporter.write_line(line)
 
 
 def _external() -> str | None:

@@ -72,6 +72,12 @@ class Broker:
         """Kill -9."""
         self._end(signal.SIGKILL)
 
+    def wait_exit(self, timeout_seconds: float) -> None:
+        """Wait until the process ends of itself, as on a broken disk."""
+        if self.process:
+            self.process.wait(timeout_seconds)
+            self.process = None
+
     def pause(self) -> None:
         """Stop the process where it stands (SIGSTOP): connections open, nobody answers."""
         if self.process:
@@ -114,10 +120,18 @@ class Cluster:
         Give each broker a listener behind a ``Proxy``.
     authority : Authority, optional
         Signs the brokers' certificates and turns on the ``SCRAM`` and ``MTLS`` listeners.
+    disk : Path, optional
+        Where the brokers keep their data instead of ``directory``: a file system that is to be filled, say.
     """
 
     def __init__(
-        self, directory: Path, *, brokers: int = 1, proxied: bool = False, authority: Authority | None = None
+        self,
+        directory: Path,
+        *,
+        brokers: int = 1,
+        proxied: bool = False,
+        authority: Authority | None = None,
+        disk: Path | None = None,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         listeners: list[Listener] = ["PLAIN"]
@@ -125,8 +139,9 @@ class Cluster:
         listeners += ["SCRAM", "MTLS"] if authority else []
         self.brokers = [Broker(node, directory / f"broker-{node}", listeners) for node in range(1, brokers + 1)]
         self.replication = min(3, brokers)
+        self._disk = disk
         identity = authority.issue("broker") if authority else None
-        cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+        cluster_id = _cluster_id()
         for broker in self.brokers:
             self._configure(broker, identity, authority)
             _format(broker.directory, cluster_id, scram=authority is not None)
@@ -202,7 +217,7 @@ class Cluster:
                 f"{name}://127.0.0.1:{broker.advertised_port(name)}"  # type: ignore[arg-type]  # the keys are Listeners
                 for name in advertised
             ),
-            "log.dirs": broker.directory / "data",
+            "log.dirs": (self._disk or broker.directory) / f"data-{broker.node_id}",
             "auto.create.topics.enable": "false",
             "default.replication.factor": self.replication,
             "min.insync.replicas": max(1, self.replication - 1),
@@ -232,6 +247,13 @@ class Cluster:
         broker.directory.mkdir(parents=True, exist_ok=True)
         lines = "".join(f"{name}={value}\n" for name, value in settings.items())
         (broker.directory / "server.properties").write_text(lines)
+
+
+def _cluster_id() -> str:
+    # The storage tool takes an id that begins with a dash for an option.
+    while (drawn := urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()).startswith("-"):
+        pass
+    return drawn
 
 
 def _view(bootstrap: str) -> tuple[set[int], bool]:

@@ -5,7 +5,7 @@ emotion event or a dead letter; order per track holds within a lane. ``audit`` c
 Kafka; ``auditor.py`` fills the second list from the output topics.
 
 An input is recognised by its ``event_id`` in emotion events, and by its very bytes in dead letters, which must carry
-them unchanged: poison has no other identity.
+them unchanged: poison has no other identity. Only a letter whose original Kafka found too large says where it lies.
 """
 
 from collections import Counter, defaultdict
@@ -76,12 +76,21 @@ class Emotion:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One message of ``track-events.dead-letter``."""
+    """One message of ``track-events.dead-letter``.
+
+    Parameters
+    ----------
+    value : bytes
+        The original's; empty where it was too large to be kept.
+    reason : str
+        The slug.
+    source : tuple of int
+        Partition and offset of the original, as the letter says.
+    """
 
     value: bytes
     reason: str
-    partition: int = 0
-    offset: int = 0
+    source: tuple[int, int] = (-1, -1)
 
 
 @dataclass(slots=True)
@@ -97,6 +106,9 @@ class Verdict:
     wrong : list of str
         Findings that no promise allows: copies that differ, two different outcomes of one input, an outcome of no
         input, an outcome other than the expected, a ``late`` flag that disagrees with the clock.
+    rejudged : list of str
+        Input ids answered twice, by an older and by a newer model: a copy of the answer was due when the track's
+        record had changed, and the model is part of the answer's id.
     misordered : int
         Outcomes of a track that overtook an earlier input of it within one lane.
     late : int
@@ -110,14 +122,15 @@ class Verdict:
     duplicated: int = 0
     duplicated_ids: set[str] = field(default_factory=set)
     wrong: list[str] = field(default_factory=list)
+    rejudged: list[str] = field(default_factory=list)
     misordered: int = 0
     late: int = 0
     latencies: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def balanced(self) -> bool:
-        """Whether nothing was lost, wrong or out of order; duplicates and late answers are for the test to judge."""
-        return not (self.lost or self.wrong or self.misordered)
+        """Whether nothing was lost, wrong, answered twice or out of order; copies and late answers may be."""
+        return not (self.lost or self.wrong or self.rejudged or self.misordered)
 
     def latency(self, lane: str, quantile: float) -> float:
         """Give a quantile of the latency of a lane's first answers in seconds, 0 without any."""
@@ -135,8 +148,18 @@ class Verdict:
             f"duplicated {self.duplicated} | wrong {len(self.wrong)} | mis-ordered {self.misordered} | "
             f"late {self.late}{speed}"
         )
-        findings = [f"lost: {event_id}" for event_id in self.lost[:SHOWN_FINDINGS]] + self.wrong[:SHOWN_FINDINGS]
-        return "\n  ".join([text, *findings])
+        if self.rejudged:
+            text += f" | answered by two models {len(self.rejudged)}"
+        return "\n  ".join([text, *self.findings()])
+
+    def findings(self) -> list[str]:
+        """Say what is wrong, the first few of each kind."""
+        kinds = (
+            [f"lost: {event_id}" for event_id in self.lost],
+            self.wrong,
+            [f"answered by two models: {event_id}" for event_id in self.rejudged],
+        )
+        return [finding for kind in kinds for finding in kind[:SHOWN_FINDINGS]]
 
 
 def audit(
@@ -164,8 +187,10 @@ def audit(
     """
     book = {entry.event_id: entry for entry in entries}
     by_value = {entry.value: entry for entry in book.values()}
+    by_source = {(entry.partition, entry.offset): entry for entry in book.values()}
     verdict = Verdict(inputs=len(book))
     outcomes: dict[str, set[str]] = defaultdict(set)
+    models: dict[str, set[str]] = defaultdict(set)
     first: dict[str, Emotion] = {}
     newest: dict[tuple[str, str], int] = {}
     for emotion in emotions:
@@ -183,6 +208,7 @@ def audit(
             verdict.wrong += _differences(first[entry.event_id], emotion)
             continue
         outcomes[entry.event_id].add(identity)
+        models[entry.event_id].add(emotion.payload["model_version"])
         if entry.event_id in first:
             continue
         first[entry.event_id] = emotion
@@ -194,7 +220,7 @@ def audit(
         verdict.misordered += entry.offset < furthest
         newest[entry.track_id, emotion.lane] = max(furthest, entry.offset)
     for letter in dead_letters:
-        entry = by_value.get(letter.value)
+        entry = by_value.get(letter.value) if letter.value else by_source.get(letter.source)
         if entry is None:
             verdict.wrong.append(f"dead letter of no input ({letter.reason}): {letter.value[:80]!r}")
             continue
@@ -204,15 +230,17 @@ def audit(
             verdict.duplicated_ids.add(entry.event_id)
         outcomes[entry.event_id].add(identity)
     for entry in book.values():
-        _close(entry, outcomes.get(entry.event_id, set()), verdict)
+        _close(entry, outcomes.get(entry.event_id, set()), models.get(entry.event_id, set()), verdict)
     return verdict
 
 
-def _close(entry: Entry, outcomes: set[str], verdict: Verdict) -> None:
+def _close(entry: Entry, outcomes: set[str], models: set[str], verdict: Verdict) -> None:
     if not outcomes:
         verdict.lost.append(entry.event_id)
         return
-    if len(outcomes) > 1:
+    if len(outcomes) > 1 and len(outcomes) == len(models):
+        verdict.rejudged.append(entry.event_id)
+    elif len(outcomes) > 1:
         verdict.wrong.append(f"{len(outcomes)} outcomes of {entry.event_id}: {sorted(outcomes)}")
     kinds = Counter("emotion" if outcome.startswith("emotion") else "dead_letter" for outcome in outcomes)
     verdict.emotions += "emotion" in kinds

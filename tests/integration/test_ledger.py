@@ -3,6 +3,7 @@
 from typing import Any
 
 from tests.integration.ledger import DeadLetter, Emotion, Entry, Verdict, audit
+from tests.integration.table import table_lines
 
 
 def entry(number: int, *, track: str = "t", **changes: Any) -> Entry:
@@ -13,6 +14,7 @@ def emotion(number: int, *, track: str = "t", latency_seconds: float = 0.1, **ch
     payload = {
         "event_id": f"out-{number}", "source_event_id": f"e{number}", "track_id": track,
         "emotion": "sad", "known": True, "late": False, "classified_at": "2026-01-01T00:00:00Z",
+        "model_version": "m-1",
     }  # fmt: skip
     return Emotion(payload | changes, 0, number, latency_seconds)
 
@@ -61,6 +63,17 @@ def test_audit_two_event_ids_of_one_input_are_wrong() -> None:
     assert "2 outcomes of e1" in verdict.wrong[0]
 
 
+def test_audit_answers_of_one_input_by_two_models_do_not_balance() -> None:
+    verdict = audit([entry(1)], [emotion(1), emotion(1, event_id="out-newer", model_version="m-2")], [])
+    assert (verdict.rejudged, verdict.wrong, verdict.balanced) == (["e1"], [], False)
+    assert "answered by two models 1" in verdict.line()
+
+
+def test_audit_three_answers_by_two_models_are_wrong() -> None:
+    answers = [emotion(1), emotion(1, event_id="other"), emotion(1, event_id="newer", model_version="m-2")]
+    assert "3 outcomes of e1" in audit([entry(1)], answers, []).wrong[0]
+
+
 def test_audit_emotion_and_dead_letter_of_one_input_is_wrong() -> None:
     verdict = audit([entry(1)], [emotion(1)], [letter(1)])
     assert "2 outcomes of e1" in verdict.wrong[0]
@@ -75,6 +88,12 @@ def test_audit_altered_bytes_in_dead_letter_are_lost_and_wrong() -> None:
     verdict = audit([poison], [], [DeadLetter(b"Value 1", "schema")])
     assert verdict.lost == ["e1"]
     assert len(verdict.wrong) == 1
+
+
+def test_audit_dead_letter_without_its_value_is_known_by_its_source() -> None:
+    poison = entry(4, expected="dead_letter", partition=2)
+    assert audit([poison], [], [DeadLetter(b"", "event_too_large", source=(2, 4))]).balanced
+    assert audit([poison], [], [DeadLetter(b"", "event_too_large", source=(2, 5))]).lost == ["e4"]
 
 
 def test_audit_good_event_dead_lettered_is_wrong() -> None:
@@ -119,6 +138,18 @@ def test_audit_late_answer_unmarked_is_wrong() -> None:
 
 def test_audit_wrong_track_is_wrong() -> None:
     assert audit([entry(1)], [emotion(1, track="other")], []).wrong
+
+
+def test_table_shows_every_fault_its_counts_and_what_failed() -> None:
+    verdict = Verdict(inputs=3, emotions=1, dead_letters=1, lost=["e3"], latencies={"known": [0.1, 0.3]})
+    rows = [("test_kill_nine", verdict, "ten kills"), ("test_other", Verdict(inputs=12), "")]
+    assert list(table_lines(rows, {"test_kill_nine"})) == [
+        "fault      in  emotions  letters  lost  copies  wrong  order  late  known p99  new p99  verdict",
+        "kill nine   3         1        1     1       0      0      0     0    0.300 s        -  FAILED",
+        "    ten kills",
+        "    lost: e3",
+        "other      12         0        0     0       0      0      0     0          -        -  holds",
+    ]
 
 
 def test_verdict_line_states_every_count_and_what_was_lost() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, cast
 
 import numpy as np
 from confluent_kafka import KafkaError, Message, Producer
@@ -100,6 +100,7 @@ class Platform:
                 "linger.ms": 2,
                 "delivery.timeout.ms": 120_000,
                 "queue.buffering.max.messages": 1_000_000,
+                "message.max.bytes": 2**22,
                 "log_level": 0,
             }
         )
@@ -117,7 +118,7 @@ class Platform:
         return path.stem
 
     def play(self, track_id: str, *, audio_uri: str | None = None, **changes: Any) -> None:
-        """Produce one ``track_played``; other fields, and the entry's expectation, by keyword."""
+        """Produce one ``track_played``; other fields, the entry's expectation, Kafka's key and headers by keyword."""
         self._emit(self._event(track_id, audio_uri=audio_uri), **changes)
 
     def upload(self, track_id: str, **changes: Any) -> None:
@@ -165,11 +166,16 @@ class Platform:
         *,
         expected: Literal["emotion", "dead_letter", "either"] = "emotion",
         reason: str | None = None,
+        key: bytes | None = None,
+        headers: list[tuple[str, bytes]] | None = None,
         **fields: Any,
     ) -> None:
-        self._produce(Entry(event["event_id"], event["track_id"], _json(event, **fields), expected, reason))
+        entry = Entry(event["event_id"], event["track_id"], _json(event, **fields), expected, reason)
+        self._produce(entry, key, headers)
 
-    def _produce(self, entry: Entry) -> None:
+    def _produce(self, entry: Entry, key: bytes | None = None, headers: list[tuple[str, bytes]] | None = None) -> None:
+        key = entry.track_id.encode() if key is None else key
+
         def delivered(error: KafkaError | None, message: Message) -> None:
             if error is not None:
                 self._failures.append(error)
@@ -180,7 +186,9 @@ class Platform:
 
         while True:
             try:
-                self._producer.produce(TRACK_EVENTS, entry.value, entry.track_id.encode(), on_delivery=delivered)
+                self._producer.produce(
+                    TRACK_EVENTS, entry.value, key, headers=cast(Any, headers or []), on_delivery=delivered
+                )
                 break
             except BufferError:
                 self._producer.poll(0.1)
@@ -195,7 +203,7 @@ class Load:
     platform : Platform
         Produces and keeps the book; not to be used otherwise meanwhile.
     tracks : sequence of str
-        Tracks played at random.
+        Tracks played at random; or locations of audio, for tracks never heard before.
     per_second : float
         Events a second.
     new_share, poison_share : float
@@ -247,7 +255,7 @@ class Load:
         drawn = self._rng.random()
         track = self._rng.choice(self.tracks)
         if drawn < self.new_share:
-            uri = f"file://{self.platform.folder / track}.wav"
+            uri = track if "://" in track else f"file://{self.platform.folder / track}.wav"
             self.platform.play(f"fresh-{self._rng.randrange(10**12)}", audio_uri=uri)
         elif drawn < self.new_share + self.poison_share:
             self.platform.mix(self.tracks, 1, poison_share=1.0)
