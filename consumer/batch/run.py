@@ -4,7 +4,10 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from consumer.analyst import AnalysisRequest
+from consumer.batch.files import audio_digest, fingerprint, stamp
 from consumer.batch.inputs import Item
 from consumer.batch.journal import Journal
 from consumer.batch.rows import Row, failed_row, judged_row
@@ -50,17 +53,30 @@ async def classify_pending(
 async def _classify(
     item: Item, journal: Journal, pool: AnalysisPool, model_version: str, on_row: Callable[[Row], None]
 ) -> None:
+    seen, mark = stamp(item.path), fingerprint(item.path)
+    row = await _judged_before(item.path, mark, journal) or await _heard(item.path, pool, model_version)
+    journal.record(row, seen=seen, fingerprint=mark)
+    on_row(row)
+
+
+async def _judged_before(path: str, mark: str, journal: Journal) -> Row | None:
+    """Give what was said of the same audio under another name."""
+    if not mark or not journal.has_fingerprint(mark):
+        return None
+    row = journal.judged(await asyncio.to_thread(audio_digest, path))
+    return None if row is None else msgspec.structs.replace(row, path=path)
+
+
+async def _heard(path: str, pool: AnalysisPool, model_version: str) -> Row:
     try:
         request = AnalysisRequest(
-            audio_uri=item.path if "://" in item.path else str(Path(item.path).absolute()),
+            audio_uri=path if "://" in path else str(Path(path).absolute()),
             position_seconds=None,
             whole_track=True,
             model_version=model_version,
         )
-        row = judged_row(item.path, await pool.run(request))
+        return judged_row(path, await pool.run(request))
     except FatalError:
         raise
     except EmotionServiceError as error:
-        row = failed_row(item.path, error)
-    journal.record(item.path, row, failed=bool(row.reason))
-    on_row(row)
+        return failed_row(path, error)

@@ -1,11 +1,13 @@
 """``emotion-stream classify``: a whole catalogue in batch."""
 
 import asyncio
+import itertools
 import os
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import click
 import msgspec
@@ -24,6 +26,9 @@ from consumer.metrics import Metrics
 from consumer.settings import Settings, available_cores
 from model.errors import ModelError
 from model.registry import SHIPPED_ROOT, Registry
+
+# A person reads the first ones; a catalogue of links that have gone dead would scroll everything away.
+_ERRORS_SHOWN: Final = 20
 
 
 @click.command(name="classify")
@@ -95,13 +100,18 @@ def _classify(journal: Journal, settings: Settings, version: str, wanted: int, s
     )
     with Progress(*columns, console=console, transient=True, speed_estimate_period=60) as progress:
         todo = sum(1 for _ in journal.pending())
+        failed = itertools.count(1)
         task = progress.add_task("classifying", total=wanted, completed=wanted - todo, rate="")
 
         def show(row: Row) -> None:
             speed = progress.tasks[task].speed
             progress.update(task, advance=1, rate=f"{speed:.1f}/s" if speed else "")
             if row.reason:
-                progress.console.print(f"{row.path}: {row.reason}: {row.message}", soft_wrap=True)
+                failures = next(failed)
+                if failures <= _ERRORS_SHOWN:
+                    progress.console.print(f"{row.path}: {row.reason}: {row.message}", soft_wrap=True, markup=False)
+                elif failures == _ERRORS_SHOWN + 1:
+                    progress.console.print("more errors are not shown here; each has its reason in the output")
 
         if todo:
             asyncio.run(_run(journal, pool, version, settings.pool_size, show))
