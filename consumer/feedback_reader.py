@@ -30,6 +30,8 @@ from consumer.events import FeedbackEvent, decode_feedback_event
 from consumer.feedback import Act, FeedbackWindow, show_scores
 from consumer.health import Health
 from consumer.kafka_config import consumer_config
+from consumer.log_config import DEAD_LETTERS_PER_SECOND
+from consumer.log_sample import LogSample
 from consumer.metrics import Metrics
 from consumer.outbox import BatchOutbox, Stopped
 from consumer.settings import Settings
@@ -103,6 +105,7 @@ class FeedbackReader:
         self._next_show = 0.0
         self._patient_until = 0.0
         self._warned_at = -_REPEAT_ERROR_SECONDS
+        self._letters_shown = LogSample(DEAD_LETTERS_PER_SECOND)
         self._consumer = Consumer(
             consumer_config(settings, f"{settings.app_id}-feedback")
             | {
@@ -261,8 +264,10 @@ class FeedbackReader:
         self._metrics.produce_attempts.labels(DEAD_LETTERS.name).inc()
         self._outbox.produce(DEAD_LETTERS.name, letter.value, letter.key, letter.headers)
         self._metrics.feedback_rejected.labels(error.reason).inc()
-        facts = {"partition": message.partition(), "offset": message.offset(), "reason": str(error.reason)}
-        logger.warning("feedback dead-lettered", extra={"facts": facts})
+        if (shown := self._letters_shown.take()) is not None:
+            facts = {"topic": EMOTION_FEEDBACK.name, "partition": message.partition(), "offset": message.offset()}
+            facts |= {"reason": str(error.reason), "error": str(error)}
+            logger.warning("feedback dead-lettered", extra={"facts": facts | shown})
 
     def _commit(self) -> None:
         offsets = [

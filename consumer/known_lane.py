@@ -28,6 +28,8 @@ from consumer.events import TrackEvent, decode_track_event
 from consumer.forwarding import forwarded_headers
 from consumer.health import Health
 from consumer.kafka_config import consumer_config
+from consumer.log_config import DEAD_LETTERS_PER_SECOND
+from consumer.log_sample import LogSample
 from consumer.metrics import Metrics, observe_many
 from consumer.model_watch import ModelWatch
 from consumer.outbox import OVERTAKEN, BatchOutbox, Stopped
@@ -35,7 +37,7 @@ from consumer.refresh import RefreshBudget
 from consumer.settings import Settings
 from consumer.topics import DEAD_LETTERS, EMOTION_EVENTS, TRACK_ANALYSIS, TRACK_EMOTIONS, TRACK_EVENTS
 from consumer.tracing import OFF, Trace, Tracing, with_context
-from consumer.track_record import Shape
+from consumer.track_record import KnownTrack, Shape
 from consumer.track_table import TrackTable
 
 logger = logging.getLogger(__name__)
@@ -74,6 +76,8 @@ class _Batch:
     refreshed: int = 0
     dead_letters: dict[Reason, int] = field(default_factory=dict)
     traces: list[tuple[Trace, str]] = field(default_factory=list)
+    # The first one that was answered, for the log.
+    example: tuple[Message, TrackEvent, KnownTrack] | None = None
 
 
 class KnownLane:
@@ -130,6 +134,10 @@ class KnownLane:
         self._stopping = threading.Event()
         self._next_lag = 0.0
         self._errors_logged: dict[int, float] = {}
+        self._letters_shown = LogSample(DEAD_LETTERS_PER_SECOND)
+        self._records_shown = LogSample(DEAD_LETTERS_PER_SECOND)
+        self._batches_shown = LogSample(1)
+        self._not_shown = 0
         self._failure: EmotionServiceError | None = None
         self._consumer = Consumer(
             consumer_config(settings, settings.known_group_id)
@@ -224,6 +232,7 @@ class KnownLane:
         newest, max_bytes = self._newest, self._settings.max_event_bytes
         events_topic, emotion_events = TRACK_EVENTS.name, EMOTION_EVENTS.name
         begin_trace, is_tracing = self._tracing.begin, self._tracing.is_on
+        example: tuple[Message, TrackEvent, KnownTrack] | None = None
         for message in messages:
             if message.error() is not None:
                 self._on_message_error(message)
@@ -231,8 +240,7 @@ class KnownLane:
             partition, offset, value = message.partition(), message.offset(), message.value()
             if message.topic() != events_topic:
                 if not table.apply(partition, message.key(), value):
-                    facts = {"topic": message.topic(), "partition": partition, "offset": offset}
-                    logger.error("record ignored: not a TrackEmotion", extra={"facts": facts})
+                    self._show_ignored(message)
                 table_next[partition] = offset + 1
                 continue
             if partition not in live or partition in rewind:
@@ -278,6 +286,8 @@ class KnownLane:
                 headers = headers + trace.outgoing(emotion_events)
                 batch.traces.append((trace, "emitted"))
             produce(emotion_events, answer.value, event.track_id.encode(), headers)
+            if example is None:
+                batch.example = example = message, event, track
             shape = track.shape
             answers[shape] = answers.get(shape, 0) + 1
             occurred.append(event.occurred_at.timestamp())
@@ -292,6 +302,30 @@ class KnownLane:
         self._finish(batch, rewind, must_commit=overruled)
         if batch.consumed:
             self._count(batch, time.perf_counter() - started)
+
+    def _show_answer(self, batch: _Batch, now: float) -> None:
+        """Write one line a second, of one answer, and say for how many it stands."""
+        if batch.example is None:
+            return
+        self._not_shown += sum(batch.answers.values())
+        if self._batches_shown.take() is None:
+            return
+        message, event, track = batch.example
+        occurred = event.occurred_at.timestamp()
+        facts = _place(message) | {
+            "event_id": event.event_id,
+            "track_id": event.track_id,
+            "emotion": track.shape.emotion,
+            "late": now - occurred > self._settings.deadline_seconds,
+            "seconds": round(now - occurred, 3),
+            "answers": self._not_shown,
+        }
+        self._not_shown = 0
+        logger.info("emotion emitted", extra={"facts": facts})
+
+    def _show_ignored(self, message: Message) -> None:
+        if (shown := self._records_shown.take()) is not None:
+            logger.error("record ignored: not a TrackEmotion", extra={"facts": _place(message) | shown})
 
     def _publish_overruling(self) -> bool:
         """Let a person's word stand where a newer analysis was written over it."""
@@ -343,8 +377,9 @@ class KnownLane:
         )
         self._outbox.produce(DEAD_LETTERS.name, letter.value, letter.key, letter.headers)
         batch.dead_letters[error.reason] = batch.dead_letters.get(error.reason, 0) + 1
-        facts = {"partition": message.partition(), "offset": message.offset(), "reason": str(error.reason)}
-        logger.warning("event dead-lettered", extra={"facts": {"topic": TRACK_EVENTS.name, **facts}})
+        if (shown := self._letters_shown.take()) is not None:
+            facts = _place(message) | {"reason": str(error.reason), "error": str(error), "attempts": 1} | shown
+            logger.warning("event dead-lettered", extra={"facts": facts})
 
     def _forward(self, message: Message, event: TrackEvent, trace: Trace | None, *, refresh: bool) -> None:
         received, max_bytes = _headers(message), self._settings.max_event_bytes
@@ -399,6 +434,7 @@ class KnownLane:
         if batch.occurred:
             observe_many(metrics.latency.labels(LANE), [now - occurred for occurred in batch.occurred])
             metrics.last_event.labels(LANE).set(max(batch.occurred))
+        self._show_answer(batch, now)
         metrics.last_progress.labels(LANE).set(now)
         metrics.table_tracks.set(len(self._table))
         self._limit.add(sum(batch.dead_letters.values()))
@@ -547,6 +583,10 @@ class KnownLane:
                 self._metrics.consumer_lag_events.labels(TRACK_EVENTS.name, str(partition)).set(lag)
                 self._metrics.consumer_lag_seconds.labels(TRACK_EVENTS.name, str(partition)).set(max(0.0, age))
         self._metrics.last_progress.labels(LANE).set(time.time())
+
+
+def _place(message: Message) -> dict[str, object]:
+    return {"topic": message.topic(), "partition": message.partition(), "offset": message.offset()}
 
 
 def _bytes(value: Any) -> bytes | None:

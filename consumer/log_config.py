@@ -1,5 +1,7 @@
 """Logging: one JSON line per outcome for machines, one coloured line for people; configured once, given to Faust too.
 
+The known lane writes a sample of its outcomes, and no lane more than ten dead letters a second (``log_sample``).
+
 A call names the event with a fixed phrase and carries the facts beside it, never inside it::
 
     logger.info("emotion emitted", extra={"facts": {"track_id": ..., "emotion": ...}})
@@ -16,6 +18,8 @@ import msgspec
 from consumer.redaction import hide_url_secrets
 from consumer.settings import Settings
 
+# Whatever comes in: metrics count every event, and every dead letter is kept; the log must not fill a disk with them.
+DEAD_LETTERS_PER_SECOND: Final = 10
 # Libraries that report every step at INFO.
 _TALKATIVE: Final = ("aiobotocore", "aiokafka", "botocore", "faust", "fsspec", "mode", "numba", "s3fs", "urllib3")
 _RESERVED: Final = ("time", "level", "logger", "event", "exception")

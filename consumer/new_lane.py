@@ -27,6 +27,8 @@ from consumer.drift_watch import FEATURES, DriftWatch, pack_features, unpack_fea
 from consumer.errors import EmotionServiceError, FatalError, InvalidEventError, Reason, RetriableError
 from consumer.events import TrackEvent, decode_track_event
 from consumer.forwarding import forwarded_correction, is_refresh
+from consumer.log_config import DEAD_LETTERS_PER_SECOND
+from consumer.log_sample import LogSample
 from consumer.metrics import Metrics
 from consumer.model_watch import ModelWatch
 from consumer.outbox import Outgoing
@@ -151,6 +153,7 @@ class NewLane:
         self._limit = limit
         self._crash = crash
         self._tracing = tracing
+        self._letters_shown = LogSample(DEAD_LETTERS_PER_SECOND)
         self._deadline = timedelta(seconds=settings.deadline_seconds)
         self._order: AcknowledgementOrder[int, Incoming] = AcknowledgementOrder()
         self._queues: dict[str, deque[_Waiting]] = {}
@@ -511,9 +514,10 @@ class NewLane:
         for message, _, trace in messages:
             trace.end("dead-lettered")
             self._metrics.events_dead_lettered.labels(LANE, error.reason).inc()
-            facts = {"topic": TRACK_ANALYSIS.name, "partition": message.partition, "offset": message.offset}
-            facts |= {"reason": str(error.reason), "error": str(error), "attempts": attempts}
-            logger.warning("event dead-lettered", extra={"facts": facts})
+            if (shown := self._letters_shown.take()) is not None:
+                facts = {"topic": TRACK_ANALYSIS.name, "partition": message.partition, "offset": message.offset}
+                facts |= {"reason": str(error.reason), "error": str(error), "attempts": attempts}
+                logger.warning("event dead-lettered", extra={"facts": facts | shown})
 
     async def _deliver(self, messages: Sequence[Outgoing]) -> None:
         if messages:
