@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple, cast
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -130,9 +131,13 @@ class BatchOutbox:
         if self._must_begin:
             self._guarded(self._producer.begin_transaction)
             self._must_begin = False
+        extra: dict[str, Any] = {}
+        if topic == DEAD_LETTERS.name:
+            # The client does not give a refused message's headers back, and here they are what matters.
+            extra["on_delivery"] = partial(self._letter_failed, Outgoing(topic, key, value, headers))
         while True:
             try:
-                return self._producer.produce(topic, value, key, headers=headers)  # type: ignore[arg-type]
+                return self._producer.produce(topic, value, key, headers=headers, **extra)  # type: ignore[arg-type]
             except BufferError:
                 self._producer.poll(_WAIT_SECONDS)
             except KafkaException as error:
@@ -207,14 +212,16 @@ class BatchOutbox:
             raise BrokerError(f"Kafka did not take {len(self._errors)} messages; the first, to {topic}: {error}")
 
     def _failed(self, error: KafkaError | None, message: Message) -> None:
-        if error is None:
-            return
-        smaller = _without_original(error, message)
+        if error is not None:
+            self._metrics.produce_failures.labels(message.topic()).inc()
+            self._errors.append((error, str(message.topic())))
+
+    def _letter_failed(self, letter: Outgoing, error: KafkaError | None, message: Message) -> None:
+        smaller = _without_original(error, letter)
         if smaller is not None:
             self._too_large.append(smaller)
         else:
-            self._metrics.produce_failures.labels(message.topic()).inc()
-            self._errors.append((error, str(message.topic())))
+            self._failed(error, message)
 
     def _guarded(self, call: Callable[[], Any]) -> None:
         while True:
@@ -279,7 +286,7 @@ class AsyncOutbox:
         delivery = _Delivery(asyncio.get_running_loop(), len(messages), self._metrics)
         for message in messages:
             self._metrics.produce_attempts.labels(message.topic).inc()
-            await self._produce(message, delivery.done)
+            await self._produce(message, partial(delivery.done, message))
         started = time.monotonic()
         while True:
             refused = await self._wait(delivery, started)
@@ -287,7 +294,7 @@ class AsyncOutbox:
                 return
             delivery = _Delivery(asyncio.get_running_loop(), len(refused), self._metrics)
             for message in refused:
-                await self._produce(message, delivery.done)
+                await self._produce(message, partial(delivery.done, message))
 
     async def _wait(self, delivery: "_Delivery", started: float) -> list[Outgoing]:
         while True:
@@ -328,14 +335,14 @@ class _Delivery:
         self._error: BrokerError | None = None
         self._too_large: list[Outgoing] = []
 
-    def done(self, error: KafkaError | None, message: Message) -> None:
+    def done(self, outgoing: Outgoing, error: KafkaError | None, _: Message) -> None:
         if error is not None:
-            smaller = _without_original(error, message)
+            smaller = _without_original(error, outgoing)
             if smaller is not None:
                 self._too_large.append(smaller)
             else:
-                self._metrics.produce_failures.labels(message.topic()).inc()
-                self._error = BrokerError(f"Kafka did not take a message to {message.topic()}: {error}")
+                self._metrics.produce_failures.labels(outgoing.topic).inc()
+                self._error = BrokerError(f"Kafka did not take a message to {outgoing.topic}: {error}")
         self.left -= 1
         if self.left == 0:
             self._loop.call_soon_threadsafe(self._settle)
@@ -349,13 +356,12 @@ class _Delivery:
             self.future.set_result(self._too_large)
 
 
-def _without_original(error: KafkaError, message: Message) -> Outgoing | None:
+def _without_original(error: KafkaError | None, letter: Outgoing) -> Outgoing | None:
     """Give the dead letter to send instead of one that the broker finds too large: only what we say of it."""
-    if error.code() != KafkaError.MSG_SIZE_TOO_LARGE or message.topic() != DEAD_LETTERS.name:
+    if error is None or error.code() != KafkaError.MSG_SIZE_TOO_LARGE or letter.topic != DEAD_LETTERS.name:
         return None
-    headers = _pairs(message.headers())
-    ours = [(name, value) for name, value in headers if name in ADDED_HEADERS]
-    sizes = [len(message.value() or b""), len(message.key() or b""), header_bytes(headers) - header_bytes(ours)]
+    ours = [(name, value) for name, value in letter.headers if name in ADDED_HEADERS]
+    sizes = len(letter.value or b""), len(letter.key or b""), header_bytes(letter.headers) - header_bytes(ours)
     if not any(sizes):
         return None
     note = (
@@ -364,7 +370,3 @@ def _without_original(error: KafkaError, message: Message) -> Outgoing | None:
     )
     said = [(name, (value or b"") + note.encode() if name == MESSAGE else value) for name, value in ours]
     return Outgoing(DEAD_LETTERS.name, None, None, said)
-
-
-def _pairs(headers: Any) -> Headers:
-    return list(headers or [])
