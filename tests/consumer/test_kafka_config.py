@@ -22,6 +22,12 @@ def test_librdkafka_accepts_every_client_configuration(settings: Settings) -> No
     confluent_kafka.Producer(producer_config(settings))
 
 
+@pytest.mark.parametrize("session_seconds", [6.0, 45.0])
+def test_members_learn_of_a_rebalance_within_a_second_whatever_the_session(session_seconds: float) -> None:
+    # Whose partitions move waits until every other member has heard of it.
+    assert consumer_config(Settings(session_timeout_seconds=session_seconds), "group")["heartbeat.interval.ms"] == 1000
+
+
 def test_sasl_settings_reach_both_clients() -> None:
     assert kafka_config(SASL)["sasl.password"] == "hunter2"
     credentials = faust_credentials(SASL)

@@ -46,7 +46,8 @@ def test_rolling_restart_under_load_duplicates_nothing(
     bootstrap: str, platform: Platform, auditor: Auditor, new_worker: WorkerFactory, record: Record
 ) -> None:
     catalogue = tracks(platform, 20)
-    workers = [new_worker(bootstrap, f"worker-{n}").start() for n in (0, 1)]
+    # The session of production: who leaves in order must not be waited for until it ends.
+    workers = [new_worker(bootstrap, f"worker-{n}", session_timeout_seconds=45).start() for n in (0, 1)]
     stops = []
     with Load(platform, catalogue, per_second=100, new_share=0.02, poison_share=0.02):
         for _ in range(2):
