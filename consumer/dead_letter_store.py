@@ -91,9 +91,12 @@ class StoredLetter(Struct, frozen=True):
 
     @property
     def replay_topic(self) -> str | None:
-        """Topic it may be published to again; None where its headers name no input of this service."""
+        """Topic it may be published to again; None where its headers name no input of this service.
+
+        None also for a letter without a value: it was too large to be kept, and nothing cannot become an event.
+        """
         topic = self.header(dead_letter.SOURCE_TOPIC)
-        return topic if topic in _REPLAY_TOPICS else None
+        return topic if topic in _REPLAY_TOPICS and self.value is not None else None
 
 
 class ReplayReport(Struct):
@@ -102,8 +105,8 @@ class ReplayReport(Struct):
     Parameters
     ----------
     replayed, done_before, beyond_limit, unreplayable : Counter of str
-        Letters by reason: published now, published by an earlier replay, left for later, and without a source that
-        they may go back to.
+        Letters by reason: published now, published by an earlier replay, left for later, and without a value or a
+        source that they may go back to.
     interrupted : bool
         Whether it was asked to stop before the end.
     """

@@ -104,7 +104,7 @@ def _say(report: ReplayReport, *, dry_run: bool) -> None:
     for counts, text in (
         (report.done_before, "were replayed before"),
         (report.beyond_limit, "are left by --limit"),
-        (report.unreplayable, "name no topic they may go back to, and stay"),
+        (report.unreplayable, "hold no event or name no topic it may go back to, and stay"),
     ):
         if counts:
             _output.print(f"{counts.total()} {text}{_by_reason(counts)}.", soft_wrap=True)

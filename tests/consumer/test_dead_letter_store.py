@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -163,6 +164,16 @@ def test_replay_never_publishes_where_a_forged_header_says(broker: str, settings
     report = replay(settings, reasons=["timeout"])
     assert (report.replayed.total(), report.unreplayable) == (0, {"timeout": 1})
     assert published(broker, "emotion-events") == []
+
+
+def test_replay_leaves_letters_whose_original_was_too_large_to_keep(broker: str, settings: Settings) -> None:
+    ours: Any = [("error.reason", b"event_too_large"), ("source.topic", b"track-events")]
+    producer = Producer({"bootstrap.servers": broker})
+    producer.produce(DEAD_LETTERS.name, value=None, key=None, headers=ours)
+    producer.flush(10)
+    report = replay(settings, reasons=["event_too_large"])
+    assert (report.replayed.total(), report.unreplayable) == (0, {"event_too_large": 1})
+    assert published(broker) == []
 
 
 def test_letter_without_our_headers_is_unknown_and_stays(broker: str, settings: Settings) -> None:
