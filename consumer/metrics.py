@@ -159,6 +159,11 @@ class Metrics:
 
         # The table of known tracks.
         self.table_tracks = gauge("table_tracks", "Tracks this worker knows.")
+        self.table_catalogue = gauge_from_zero(
+            "table_catalogue_tracks",
+            "Of these, by the model's decision for the catalogue: not labelled by a person.",
+            ["decision"],
+        )
         self.restore_duration = histogram("restore_duration_seconds", "Time to read a partition's records again.")
         self.restoring = gauge("restoring_partitions", "Partitions whose records are still being read.")
 

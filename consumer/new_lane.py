@@ -95,6 +95,15 @@ class _Waiting(Struct, frozen=True, eq=False):
         return self.is_refresh or self.event.event_type == "track_uploaded"
 
 
+class _Lost(Struct, frozen=True):
+    """An event that ends as a dead letter, and what the log says of it."""
+
+    source: Incoming
+    first_seen: datetime
+    trace: Trace
+    facts: dict[str, object]
+
+
 class _Judged(Struct, frozen=True):
     """The outcome of an analysis, or of remembering one (then without ``record``)."""
 
@@ -476,7 +485,11 @@ class NewLane:
             logger.warning("track could not be heard again", extra={"facts": facts})
             waiting.trace.end("not refreshed")
         await self._bury_messages(
-            [(waiting.source, waiting.first_seen, waiting.trace) for waiting in sharing if not waiting.is_refresh],
+            [
+                _Lost(waiting.source, waiting.first_seen, waiting.trace, _facts(waiting))
+                for waiting in sharing
+                if not waiting.is_refresh
+            ],
             error,
             outcome.attempts,
         )
@@ -486,38 +499,36 @@ class NewLane:
             await self._wait_for_change()
         if self._is_ours(message) and not self._is_broken:
             with self._delivery():
-                await self._bury_messages([(message, datetime.now(UTC), trace)], error, attempts=1)
+                lost = _Lost(message, datetime.now(UTC), trace, _place(message))
+                await self._bury_messages([lost], error, attempts=1)
                 self._acknowledge([message])
             self._limit.add(1)
 
-    async def _bury_messages(
-        self, messages: list[tuple[Incoming, datetime, Trace]], error: EmotionServiceError, attempts: int
-    ) -> None:
+    async def _bury_messages(self, events: list[_Lost], error: EmotionServiceError, attempts: int) -> None:
         letters = [
             build_dead_letter(
                 topic=TRACK_ANALYSIS.name,
-                partition=message.partition,
-                offset=message.offset,
-                key=message.key,
-                value=message.value,
-                headers=with_context(message.headers, trace.outgoing(DEAD_LETTERS.name)),
+                partition=lost.source.partition,
+                offset=lost.source.offset,
+                key=lost.source.key,
+                value=lost.source.value,
+                headers=with_context(lost.source.headers, lost.trace.outgoing(DEAD_LETTERS.name)),
                 reason=error.reason,
                 message=str(error),
                 attempts=attempts,
-                first_seen=first_seen,
+                first_seen=lost.first_seen,
             )
-            for message, first_seen, trace in messages
+            for lost in events
         ]
         await self._deliver(
             [Outgoing(DEAD_LETTERS.name, letter.key, letter.value, letter.headers) for letter in letters]
         )
-        for message, _, trace in messages:
-            trace.end("dead-lettered")
+        for lost in events:
+            lost.trace.end("dead-lettered")
             self._metrics.events_dead_lettered.labels(LANE, error.reason).inc()
             if (shown := self._letters_shown.take()) is not None:
-                facts = {"topic": TRACK_ANALYSIS.name, "partition": message.partition, "offset": message.offset}
-                facts |= {"reason": str(error.reason), "error": str(error), "attempts": attempts}
-                logger.warning("event dead-lettered", extra={"facts": facts | shown})
+                facts = lost.facts | {"reason": str(error.reason), "error": str(error), "attempts": attempts} | shown
+                logger.warning("event dead-lettered", extra={"facts": facts})
 
     async def _deliver(self, messages: Sequence[Outgoing]) -> None:
         if messages:
@@ -616,11 +627,8 @@ def _shares(first: _Waiting, other: _Waiting, outcome: _Judged | _Failed) -> boo
 
 
 def _facts(waiting: _Waiting) -> dict[str, object]:
-    source = waiting.source
-    return {
-        "topic": TRACK_ANALYSIS.name,
-        "partition": source.partition,
-        "offset": source.offset,
-        "event_id": waiting.event.event_id,
-        "track_id": waiting.event.track_id,
-    }
+    return _place(waiting.source) | {"event_id": waiting.event.event_id, "track_id": waiting.event.track_id}
+
+
+def _place(source: Incoming) -> dict[str, object]:
+    return {"topic": TRACK_ANALYSIS.name, "partition": source.partition, "offset": source.offset}

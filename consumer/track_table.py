@@ -4,14 +4,15 @@ About 220 bytes a track with the key and the dictionary, 300 with eight fragment
 is kept beside it, and so is what people said of a track: no newer analysis replaces that.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
 from consumer.corrections import Correction, correct, correction_of
-from consumer.events import TrackEmotion
-from consumer.track_record import KnownTrack, RecordCodec
+from consumer.events import DecisionLabel, TrackEmotion
+from consumer.track_record import KnownTrack, RecordCodec, Shape
 
 # Rendered judgements kept: about 700 bytes each.
 _RENDERED_LIMIT: Final = 20_000
@@ -27,6 +28,7 @@ class TrackTable:
 
     def __init__(self) -> None:
         self._partitions: dict[int, dict[bytes, bytes]] = {}
+        self._shapes: dict[int, Counter[Shape]] = {}
         self._codec = RecordCodec()
         self._rendered: dict[bytes, KnownTrack] = {}
         self._corrections: dict[int, dict[bytes, Correction]] = {}
@@ -49,6 +51,7 @@ class TrackTable:
             Partition of ``track-emotions``.
         """
         self._partitions.setdefault(partition, {})
+        self._shapes.setdefault(partition, Counter())
         self._corrections.setdefault(partition, {})
         self._overruling.setdefault(partition, {})
 
@@ -60,7 +63,7 @@ class TrackTable:
         partition : int
             Partition of ``track-emotions``; one without a table is fine.
         """
-        for tables in (self._partitions, self._corrections, self._overruling):
+        for tables in (self._partitions, self._corrections, self._overruling, self._shapes):
             tables.pop(partition, None)
 
     def apply(self, partition: int, key: bytes | None, value: bytes | None) -> bool:
@@ -89,7 +92,8 @@ class TrackTable:
         if key is None:
             return False
         if value is None:
-            tracks.pop(key, None)
+            if (removed := tracks.pop(key, None)) is not None:
+                self._shapes[partition][self._codec.shape(removed)] -= 1
             self._corrections[partition].pop(key, None)
             self._overruling[partition].pop(key, None)
             return True
@@ -97,10 +101,29 @@ class TrackTable:
             packed = self._codec.pack(value)
             if key in self._corrections[partition] or self._codec.shape(packed).is_corrected:
                 packed = self._settle(partition, key, _decode(value))
-            tracks[key] = packed
         except ValueError:  # msgspec's and Unicode's errors among them
             return False
+        shapes, before = self._shapes[partition], tracks.get(key)
+        if before is not None:
+            shapes[self._codec.shape(before)] -= 1
+        shapes[self._codec.shape(packed)] += 1
+        tracks[key] = packed
         return True
+
+    def catalogue(self) -> "Counter[DecisionLabel]":
+        """Count the tracks by what the catalogue may do with the model's word; those a person labelled are left out.
+
+        Returns
+        -------
+        Counter of DecisionLabel
+            Tracks.
+        """
+        tracks: Counter[DecisionLabel] = Counter()
+        for shapes in self._shapes.values():
+            for shape, number in shapes.items():
+                if not shape.is_corrected:
+                    tracks[shape.catalogue] += number
+        return tracks
 
     def _settle(self, partition: int, key: bytes, record: TrackEmotion) -> bytes:
         """Let the newest word of a person stand."""

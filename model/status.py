@@ -22,6 +22,7 @@ from model.online import score_corrections
 
 AGE_LIMIT_DAYS: Final = 90
 # A tenth of the 50 features; over a hundred tracks about one exceeds the index's limit by chance.
+# DRIFTED_LIMIT or more is drift, here and in the alert EmotionFeatureDrift.
 DRIFTED_LIMIT: Final = 5
 F1_FALL_LIMIT: Final = 0.05
 MIN_LABELS: Final = 50
@@ -61,7 +62,7 @@ def drift(manifest: Manifest, X: NDArray[np.float64] | None) -> Sign:
     X : np.ndarray, shape (n, 50), float64, optional
         Features of recent tracks.
     """
-    limit = f"at most {DRIFTED_LIMIT} features with a PSI above {DRIFT_LIMIT:g}"
+    limit = f"fewer than {DRIFTED_LIMIT} features with a PSI above {DRIFT_LIMIT:g}"
     if X is None:
         return Sign("drift", "not measured: name recent tracks with --catalogue", limit, None)
     if len(X) < MIN_TRACKS:
@@ -69,7 +70,7 @@ def drift(manifest: Manifest, X: NDArray[np.float64] | None) -> Sign:
     index = stability_index(manifest.deciles, X)
     moved = sorted((name for name in index if index[name] > DRIFT_LIMIT), key=lambda name: -index[name])
     most = f", most {moved[0].strip('_')} ({index[moved[0]]:.2f})" if moved else ""
-    return Sign("drift", f"{len(moved)} features over {len(X):,} tracks{most}", limit, len(moved) > DRIFTED_LIMIT)
+    return Sign("drift", f"{len(moved)} features over {len(X):,} tracks{most}", limit, len(moved) >= DRIFTED_LIMIT)
 
 
 def online_f1(manifest: Manifest, corrections: list[tuple[Emotion, Emotion]] | None) -> Sign:

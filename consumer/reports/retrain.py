@@ -57,8 +57,8 @@ def retrain_signs(answers: Answers, labels: Labels | None, expected_f1: Mapping[
         Sign(
             "drift of features",
             f"{len(moved)} of {len(psi)} features beyond {DRIFT_LIMIT:g}" if psi else MISSING,
-            f"at most {DRIFTED_LIMIT} features with a PSI above {DRIFT_LIMIT:g}",
-            len(moved) > DRIFTED_LIMIT if psi else None,
+            f"fewer than {DRIFTED_LIMIT} features with a PSI above {DRIFT_LIMIT:g}",
+            len(moved) >= DRIFTED_LIMIT if psi else None,
         ),
         Sign(
             "drift of predictions",

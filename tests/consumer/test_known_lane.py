@@ -372,3 +372,16 @@ def test_first_message_of_a_batch_is_dropped_when_its_partition_is_taken_away_me
     bench.run(*steps, exchange, [event_of(3, track_event_json(occurred_at=datetime.now(UTC)))])
     assert bench.outbox.messages == []
     assert bench.consumer.noted("commit") == []
+
+
+def test_a_lane_that_turns_while_events_wait_shows_no_progress(bench: Bench) -> None:
+    # The fake consumer's end is at 100, its position at 40.
+    bench.run(bench.assign(0), [end_of(0, 0)])
+    assert bench.value("emotion_consumer_lag_events", topic=TRACK_EVENTS.name, partition="0") == 60
+    assert bench.value("emotion_last_progress_timestamp_seconds", lane="known") == 0
+
+
+def test_a_lane_with_nothing_to_read_shows_progress(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeConsumer, "get_watermark_offsets", lambda *_, cached: (0, 40))
+    bench.run(bench.assign(0), [end_of(0, 0)])
+    assert bench.value("emotion_last_progress_timestamp_seconds", lane="known") > 0

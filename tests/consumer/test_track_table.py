@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.events import Fragment, Probabilities
+from consumer.events import Decisions, Fragment, Probabilities
 from consumer.track_record import RecordCodec
 from consumer.track_table import TrackTable
 from model.emotions import EMOTIONS
@@ -146,3 +146,22 @@ def test_pack_eight_fragments_leaves_room_in_the_promised_400_bytes() -> None:
     key = b"a-track-id-of-36-characters-like-uuids"
     # A dictionary entry is at most 100 bytes when the dictionary has just grown.
     assert sys.getsizeof(packed) + sys.getsizeof(key) + 100 <= 400
+
+
+def test_catalogue_counts_each_track_once_and_leaves_out_what_a_person_labelled() -> None:
+    table = table_of(
+        track_emotion_json(decisions=Decisions(playlist="apply", therapy="apply", catalogue="suggest")),
+        track_emotion_json(decisions=Decisions(playlist="apply", therapy="apply", catalogue="apply")),
+    )
+    corrected = track_emotion_json("t-2", corrected_by="curator-1", model_emotion="happy")
+    table.apply(0, b"t-2", corrected)
+    table.open(1)
+    for _ in range(2):
+        table.apply(1, b"t-3", track_emotion_json("t-3"))
+    table.apply(1, b"t-4", track_emotion_json("t-4"))
+    assert +table.catalogue() == {"apply": 1, "suggest": 2}
+    table.apply(1, b"t-4", None)
+    table.apply(1, b"t-4", None)
+    assert +table.catalogue() == {"apply": 1, "suggest": 1}
+    table.drop(1)
+    assert +table.catalogue() == {"apply": 1}
