@@ -99,13 +99,14 @@ audit: setup $(VENV)-audit/.stamp ## Ask whether any locked dependency has a kno
 
 sbom: $(VENV)-audit/.stamp ## Write the bill of materials of what the worker runs on (CycloneDX, build/sbom.cdx.json)
 	@mkdir -p build
-	@$(VENV)-audit/bin/cyclonedx-py requirements requirements.lock --output-reproducible --output-format JSON --output-file build/sbom.cdx.json
+	@$(VENV)-audit/bin/cyclonedx-py requirements requirements-worker.lock --output-reproducible --output-format JSON --output-file build/sbom.cdx.json
 	@echo build/sbom.cdx.json
 
 check: lint typecheck test ## Everything CI runs
 
 lock: ## Resolve the lock files anew (needs uv)
 	uv pip compile pyproject.toml --extra lifecycle --extra tracing --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock
+	uv pip compile pyproject.toml --extra tracing --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --constraint requirements.lock --output-file requirements-worker.lock
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --constraint requirements.lock --output-file requirements-dev.lock
 	uv pip compile pyproject.toml --extra bench --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --constraint requirements.lock --output-file requirements-bench.lock
 	uv pip compile requirements-audit.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements-audit.lock

@@ -20,6 +20,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "model": ("consumer.commands.model", "Train, evaluate, simulate, promote and roll back models."),
     "report": ("consumer.commands.report", "Write HTML reports."),
 }
+# What the extra ``lifecycle`` brings: data versions, reports, plots and Parquet. The worker's image has none of it.
+LIFECYCLE_MODULES: Final = frozenset({"deltalake", "jinja2", "matplotlib", "pyarrow"})
 
 
 class LazyGroup(click.Group):
@@ -35,6 +37,23 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the subcommand; name the extra if it needs one that is not installed.
+
+        Raises
+        ------
+        click.ClickException
+            In place of a ``ModuleNotFoundError`` of the extra ``lifecycle``.
+        """
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in LIFECYCLE_MODULES:
+                raise
+            raise click.ClickException(
+                f"this needs {error.name}, which the worker does without: pip install 'emotion-stream[lifecycle]'"
+            ) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the command table without importing any command."""

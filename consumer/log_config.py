@@ -50,7 +50,7 @@ class JsonFormatter(logging.Formatter):
         }
         for name, value in _facts(record).items():
             line[f"fact_{name}" if name in _RESERVED else _readable(name)] = _clean(value)
-        if record.exc_info:
+        if record.exc_info and record.exc_info[0]:
             line["exception"] = _readable(self.formatException(record.exc_info))
         try:
             return msgspec.json.encode(line, enc_hook=_describe).decode()
@@ -92,7 +92,7 @@ class ConsoleFormatter(logging.Formatter):
         facts = " ".join(f"{name}={_clean(value)}" for name, value in _facts(record).items())
         line = f"{_time(record).astimezone():%H:%M:%S} {level} {_readable(record.getMessage())}"
         line = f"{line}  {_one_line(facts)}" if facts else line
-        if record.exc_info:
+        if record.exc_info and record.exc_info[0]:
             line = f"{line}\n{_readable(self.formatException(record.exc_info))}"
         return line
 

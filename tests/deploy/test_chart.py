@@ -19,7 +19,8 @@ VARIABLES = {row.variable for row in setting_rows()}
 
 
 def helm(*arguments: str) -> str:
-    program = shutil.which("helm")
+    # Where `go install` puts it, if it is not on the path.
+    program = shutil.which("helm") or shutil.which("helm", path=Path.home() / "go" / "bin")
     if program is None:
         pytest.skip("needs helm (go install helm.sh/helm/v3/cmd/helm)")
     done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
@@ -67,6 +68,18 @@ def test_image_runs_as_nobody_in_particular() -> None:
     assert all(re.match(r"python:\d+\.\d+\.\d+-slim", stage) for stage in stages)
     assert re.search(r"^USER \d+:\d+$", stages[-1], re.MULTILINE)
     assert "HEALTHCHECK" in stages[-1]
+
+
+def test_image_holds_what_the_worker_needs_and_no_more() -> None:
+    assert "requirements-worker.lock" in (ROOT / "deploy" / "Dockerfile").read_text()
+    everything, worker = (
+        dict(re.findall(r"^([a-z0-9._-]+)==(\S+)", (ROOT / name).read_text(), re.MULTILINE))
+        for name in ("requirements.lock", "requirements-worker.lock")
+    )
+    # What is tested is what runs: the same versions.
+    assert worker.items() <= everything.items()
+    assert {"faust-streaming", "confluent-kafka", "opentelemetry-sdk"} <= worker.keys()
+    assert not {"deltalake", "matplotlib", "pyarrow"} & worker.keys()
 
 
 def test_chart_passes_lint() -> None:

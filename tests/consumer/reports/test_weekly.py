@@ -138,8 +138,8 @@ def test_labels_from_recording_by_hand() -> None:
         ({}, [None, None, None, None]),
         ({"trained": [({}, [UNTIL.timestamp() - 91 * 86_400])]}, [True, None, None, None]),
         ({"trained": [({}, [UNTIL.timestamp() - 89 * 86_400])]}, [False, None, None, None]),
-        ({"psi": [({"feature": str(i)}, [0.26]) for i in range(6)]}, [None, True, None, None]),
-        ({"psi": [({"feature": str(i)}, [0.26]) for i in range(5)]}, [None, False, None, None]),
+        ({"psi": [({"feature": str(i)}, [0.26]) for i in range(5)]}, [None, True, None, None]),
+        ({"psi": [({"feature": str(i)}, [0.26]) for i in range(4)]}, [None, False, None, None]),
         ({"prediction_psi": [({}, [0.3])]}, [None, None, True, None]),
     ],
 )
