@@ -1,6 +1,6 @@
 """The judgement as one scikit-learn estimator: calibrated probabilities, prediction sets and a domain check.
 
-Everything learned is learned in ``fit``, from the rows it is given: scaling, experts, gate, temperatures,
+Everything learned is learned in ``fit``, from the rows it is given: scaling, experts, gate, weights, temperature,
 conformal scores and domain. Calibration uses out-of-fold opinions of a grouped cross-validation inside ``fit``, so no
 row calibrates a model that was trained on it.
 """
@@ -14,7 +14,14 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import StratifiedGroupKFold
 
 from features.schema import FEATURE_NAMES
-from model.calibration import apply_offsets, apply_temperature, fit_offsets, fit_temperature
+from model.calibration import (
+    apply_offsets,
+    apply_pool,
+    apply_temperature,
+    fit_offsets,
+    fit_pool,
+    fit_temperature,
+)
 from model.conformal import ConformalSets
 from model.domain import TrainingDomain
 from model.emotions import EMOTIONS
@@ -43,11 +50,15 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         50.
     feature_names_in_ : np.ndarray, shape (50,), str
     adapted_ : bool
-        Whether the inputs are in units of a catalogue (``adapt``), where only the portable expert is asked.
-    local_temperature_, portable_temperature_, temperature_ : float
-        Of each expert and of their mixture.
+        Whether the inputs are in units of a catalogue (``adapt``), where only the portable linear expert is asked.
+    local_weights_, portable_weights_ : np.ndarray, shape (2,), float64
+        Of the scores of each pair's kernel expert and linear expert.
+    adapted_weights_ : np.ndarray, shape (1,), float64
+        Of the portable linear expert, where it is heard alone.
+    temperature_ : float
+        Of the mixture.
     offsets_ : np.ndarray, shape (4,), float64
-        Added to the mixture's log-odds, so that no emotion is served much worse than the others.
+        Added to the mixture's log-odds as far as the gate is open, so that no emotion is served much worse than others.
     """
 
     def __init__(self, random_state: int = 0) -> None:
@@ -83,8 +94,9 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         self.scale_: NDArray[np.float64] = np.maximum(inputs.std(axis=0), 1e-12)
         Z = self._scaled(X)
         opinions = self._opinions_out_of_fold(Z, truth, groups)
-        self.local_temperature_ = fit_temperature(opinions.local, truth)
-        self.portable_temperature_ = fit_temperature(opinions.portable, truth)
+        self.local_weights_: NDArray[np.float64] = fit_pool(opinions.local, truth)
+        self.portable_weights_: NDArray[np.float64] = fit_pool(opinions.portable, truth)
+        self.adapted_weights_: NDArray[np.float64] = fit_pool(opinions.adapted, truth)
         self.adapted_ = False
         self.offsets_: NDArray[np.float64] = fit_offsets(self._mixed(opinions), truth)
         self.temperature_ = fit_temperature(self._evened(opinions), truth)
@@ -176,8 +188,8 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         -------
         EmotionClassifier
             A copy whose inputs are centred and scaled by the catalogue's own mean and standard deviation, and which
-            asks the portable expert only. No label is used. Confidence and prediction sets stay those of the training
-            table: only labels of the catalogue could calibrate them there.
+            asks the portable linear expert only. No label is used. Confidence and prediction sets stay those of the
+            training table: only labels of the catalogue could calibrate them there.
 
         Raises
         ------
@@ -197,7 +209,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
     def _opinions_out_of_fold(
         self, Z: NDArray[np.float64], truth: NDArray[np.int64], groups: NDArray[np.generic]
     ) -> Opinions:
-        opinions = Opinions(np.empty((len(Z), 4)), np.empty((len(Z), 4)), np.empty(len(Z)))
+        opinions = Opinions(np.empty((len(Z), 2, 4)), np.empty((len(Z), 2, 4)), np.empty(len(Z)))
         folds = StratifiedGroupKFold(CALIBRATION_FOLDS, shuffle=True, random_state=self.random_state)
         for train, rest in folds.split(Z, truth, groups):
             experts = Experts().fit(Z[train], truth[train])
@@ -207,15 +219,17 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
 
     def _mixed(self, opinions: Opinions) -> NDArray[np.float64]:
         # The gate knows the training repertoire; in a catalogue's own units it has nothing to compare.
-        share = np.zeros((len(opinions.openness), 1)) if self.adapted_ else opinions.openness[:, np.newaxis]
-        local = apply_temperature(opinions.local, self.local_temperature_)
-        portable = apply_temperature(opinions.portable, self.portable_temperature_)
+        if self.adapted_:
+            return apply_pool(opinions.adapted, self.adapted_weights_)
+        share = opinions.openness[:, np.newaxis]
+        local = apply_pool(opinions.local, self.local_weights_)
+        portable = apply_pool(opinions.portable, self.portable_weights_)
         return np.asarray(share * local + (1 - share) * portable)
 
     def _evened(self, opinions: Opinions) -> NDArray[np.float64]:
-        # Which class is worst served, and by how much, is known of the training repertoire only.
+        # Which emotion is served worse, and by how much, is known of the training repertoire only.
         mixed = self._mixed(opinions)
-        return mixed if self.adapted_ else apply_offsets(mixed, self.offsets_)
+        return mixed if self.adapted_ else apply_offsets(mixed, opinions.openness[:, np.newaxis] * self.offsets_)
 
     def _scaled(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         return (derive_inputs(X) - self.centre_) / self.scale_

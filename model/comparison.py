@@ -18,7 +18,7 @@ from model.errors import ArtifactMismatchError, DatasetError
 from model.gates import NOISE
 from model.judge import Judge
 from model.train import build, read_distinct, read_training_table
-from model.trial import Table, Trial, ask, try_procedure
+from model.trial import Table, Trial, ask, try_procedure, try_under_noise
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,28 +93,38 @@ def compare(
         catalogue = candidate.manifest.adapted_to.name
         raise ArtifactMismatchError(f"{candidate.version}: adapted to {catalogue}; name that catalogue: --adapted-to")
 
-    def trial(judge: Judge, table: Table, known: Table | None, noise: float = 0.0) -> Trial:
+    def trial(judge: Judge, table: Table, known: Table | None) -> Trial:
         coverage = judge.manifest.policy.coverage
         if known is None:
             return ask(judge.classifier, table, coverage=coverage, repeats=repeats)
+        procedure = build(judge.manifest.estimator, judge.manifest.params)
         return try_procedure(
-            build(judge.manifest.estimator, judge.manifest.params),
+            procedure,
             known,
             table,
             coverage=coverage,
             seed=seed,
             repeats=repeats,
-            noise=noise,
-            adapted_to=adapted_to if judge is candidate else None,
+            adapted_to=(adapted_to if judge is candidate else None),
         )
 
     tables = {candidate.manifest.data.sha256: learnt, asked_sha256: asked}
     rival = champion if champion is not None and champion.version != candidate.version else None
     rival_learnt = tables.get(rival.manifest.data.sha256) if rival and not rival.manifest.adapted_to else None
+    clean, noisy = try_under_noise(
+        build(candidate.manifest.estimator, candidate.manifest.params),
+        learnt,
+        asked,
+        (0.0, NOISE),
+        coverage=candidate.manifest.policy.coverage,
+        seed=seed,
+        repeats=repeats,
+        adapted_to=adapted_to,
+    )
     return Comparison(
-        candidate=trial(candidate, asked, learnt),
+        candidate=clean,
         champion=trial(rival, asked, rival_learnt) if rival else None,
-        noisy=trial(candidate, asked, learnt, NOISE),
+        noisy=noisy,
         modified=trial(candidate, dirty, dirty) if dirty else None,
         champion_modified=trial(rival, dirty, dirty if rival_learnt else None) if rival and dirty else None,
     )

@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
+from threadpoolctl import threadpool_limits
 
 from model.calibration import expected_calibration_error
 from model.classifier import EmotionClassifier
@@ -25,7 +26,18 @@ from model.datasets import near_duplicate_groups
 from model.emotions import EMOTIONS, Emotion
 from model.manifest import Score
 from model.train import read_distinct
-from model.trial import N_FOLDS, Table, Trial, codes, macro_f1, recalls, resamples, score, try_procedure
+from model.trial import (
+    N_FOLDS,
+    Table,
+    Trial,
+    codes,
+    macro_f1,
+    recalls,
+    resamples,
+    score,
+    try_procedure,
+    try_under_noise,
+)
 
 COVERAGE: Final = 0.9
 REPEATS: Final = 3
@@ -158,6 +170,8 @@ class Evaluation:
     transfer: Transfer | None
 
 
+# One thread, as in training.
+@threadpool_limits.wrap(limits=1)
 def evaluate(
     data: Path, transfer: Path | None = None, *, repeats: int = REPEATS, seed: int = 0
 ) -> tuple[Evaluation, Trial]:
@@ -185,7 +199,9 @@ def evaluate(
     """
     table, _ = read_distinct(data)
     procedure = EmotionClassifier(random_state=seed)
-    trial = try_procedure(procedure, table, table, coverage=COVERAGE, seed=seed, repeats=repeats)
+    trial, *noisy = try_under_noise(
+        procedure, table, table, (0.0, *NOISE), coverage=COVERAGE, seed=seed, repeats=repeats
+    )
     evaluation = Evaluation(
         table=data.name,
         rows=len(table.y),
@@ -194,7 +210,7 @@ def evaluate(
         repeats=repeats,
         seed=seed,
         home=report(trial, seed=seed),
-        noise=tuple(_under_noise(procedure, table, trial, deviations, repeats, seed) for deviations in NOISE),
+        noise=tuple(_under_noise(trial, *of_level) for of_level in zip(noisy, NOISE, strict=True)),
         transfer=_transfer(procedure, table, transfer, repeats, seed) if transfer else None,
     )
     return evaluation, trial
@@ -266,10 +282,7 @@ def _transfer(procedure: EmotionClassifier, home: Table, path: Path, repeats: in
     )
 
 
-def _under_noise(
-    procedure: EmotionClassifier, table: Table, clean: Trial, deviations: float, repeats: int, seed: int
-) -> Noise:
-    noisy = try_procedure(procedure, table, table, coverage=COVERAGE, seed=seed, repeats=repeats, noise=deviations)
+def _under_noise(clean: Trial, noisy: Trial, deviations: float) -> Noise:
     unchanged = noisy.proba.argmax(axis=1) == clean.proba.argmax(axis=1)
     return Noise(deviations, round(float(macro_f1(noisy.confusion())), 4), round(float(unchanged.mean()), 4))
 

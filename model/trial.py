@@ -10,6 +10,7 @@ Efron and Tibshirani 1993), expressed as row weights so that a thousand resample
 the same rows share their resamples, so that differences are paired.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, Self
 
@@ -92,7 +93,6 @@ def try_procedure(
     coverage: float,
     seed: int,
     repeats: int,
-    noise: float = 0.0,
     adapted_to: NDArray[np.float64] | None = None,
 ) -> Trial:
     """Fit without each fold of ``test`` and its near-duplicates in ``train``; ask about that fold.
@@ -107,9 +107,6 @@ def try_procedure(
         What its prediction sets promise, in (0, 1).
     seed, repeats : int
         Of the folds; every repeat shuffles anew.
-    noise : float
-        Gaussian noise on the rows asked, in standard deviations of each column; what leaves the bounds of a column's
-        definition is put back on them.
     adapted_to : np.ndarray, shape (m, 50), optional
         Adapt to this catalogue after each fit.
 
@@ -118,34 +115,66 @@ def try_procedure(
     Trial
         ``repeats`` times the rows of ``test``, in order.
     """
+    (trial,) = try_under_noise(
+        procedure, train, test, (0.0,), coverage=coverage, seed=seed, repeats=repeats, adapted_to=adapted_to
+    )
+    return trial
+
+
+def try_under_noise(
+    procedure: Procedure,
+    train: Table,
+    test: Table,
+    levels: Sequence[float],
+    *,
+    coverage: float,
+    seed: int,
+    repeats: int,
+    adapted_to: NDArray[np.float64] | None = None,
+) -> list[Trial]:
+    """Ask the same fits several times, with more or less noise on the rows asked.
+
+    Parameters
+    ----------
+    levels : sequence of float
+        Of Gaussian noise, in standard deviations of each column; what leaves the bounds of a column's definition is put
+        back on them. The levels share their draws.
+    procedure, train, test, coverage, seed, repeats, adapted_to
+        As for `try_procedure`.
+
+    Returns
+    -------
+    list of Trial
+        One for each level.
+    """
     n = len(test.X)
     filled_test = fill(test.X, test.X)
     union = filled_test if train is test else np.vstack([filled_test, fill(train.X, train.X)])
     all_groups = near_duplicate_groups(union)
     test_groups, train_groups = all_groups[:n], all_groups if train is test else all_groups[n:]
     truth = codes(test.y)
-    proba, sets = np.empty((repeats, n, 4)), np.empty((repeats, n, 4), dtype=bool)
-    familiar = np.empty((repeats, n), dtype=bool)
+    shape = (len(levels), repeats, n)
+    proba, sets, familiar = np.empty((*shape, 4)), np.empty((*shape, 4), dtype=bool), np.empty(shape, dtype=bool)
     for repeat in range(repeats):
         folds = StratifiedGroupKFold(N_FOLDS, shuffle=True, random_state=seed + repeat)
-        jitter = noise * np.random.default_rng(seed + repeat).standard_normal(test.X.shape) * np.nanstd(test.X, axis=0)
+        jitter = np.random.default_rng(seed + repeat).standard_normal(test.X.shape) * np.nanstd(test.X, axis=0)
         for _, asked in folds.split(filled_test, truth, test_groups):
             seen = np.flatnonzero(~np.isin(train_groups, test_groups[asked]))
             known = train.X[seen]
             fitted: Classifier = clone(procedure).fit(fill(known, known), train.y[seen], train_groups[seen])
             fitted = fitted if adapted_to is None else fitted.adapt(adapted_to)
             rows = fill(test.X[asked], known)
-            rows = np.clip(rows + jitter[asked], *_BOUNDS) if noise else rows
-            proba[repeat, asked] = fitted.predict_proba(rows)
-            sets[repeat, asked] = fitted.label_sets(proba[repeat, asked], coverage)
-            familiar[repeat, asked] = fitted.in_domain(rows)
-    return Trial(
-        np.tile(truth, repeats),
-        np.tile(test_groups, repeats),
-        proba.reshape(-1, 4),
-        sets.reshape(-1, 4),
-        familiar.ravel(),
-    )
+            for index, level in enumerate(levels):
+                noisy = np.clip(rows + level * jitter[asked], *_BOUNDS) if level else rows
+                at = (index, repeat, asked)
+                proba[at] = fitted.predict_proba(noisy)
+                sets[at] = fitted.label_sets(proba[at], coverage)
+                familiar[at] = fitted.in_domain(noisy)
+    truth, groups = np.tile(truth, repeats), np.tile(test_groups, repeats)
+    return [
+        Trial(truth, groups, proba[index].reshape(-1, 4), sets[index].reshape(-1, 4), familiar[index].ravel())
+        for index in range(len(levels))
+    ]
 
 
 def ask(classifier: Classifier, test: Table, *, coverage: float, repeats: int) -> Trial:

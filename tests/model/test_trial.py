@@ -3,7 +3,18 @@ import pytest
 from sklearn.metrics import f1_score, recall_score
 
 from model.errors import DatasetError
-from model.trial import Table, Trial, codes, fill, interval, macro_f1, recalls, resamples, try_procedure
+from model.trial import (
+    Table,
+    Trial,
+    codes,
+    fill,
+    interval,
+    macro_f1,
+    recalls,
+    resamples,
+    try_procedure,
+    try_under_noise,
+)
 from tests.model.procedures import Centroids, rows
 
 
@@ -26,7 +37,7 @@ def table() -> Table:
 
 
 def try_centroids(train: Table, test: Table, repeats: int = 1, noise: float = 0.0) -> Trial:
-    return try_procedure(Centroids(), train, test, coverage=0.9, seed=0, repeats=repeats, noise=noise)
+    return try_under_noise(Centroids(), train, test, (noise,), coverage=0.9, seed=0, repeats=repeats)[0]
 
 
 def test_try_procedure_separable_table_is_learnt(table: Table) -> None:
