@@ -199,8 +199,9 @@ class Pool(Generic[Request, Result]):
 
     def _replace(self, process: "_Process", cause: str) -> None:
         logger.warning("analysis process replaced", extra={"facts": {"pid": process.pid, "cause": cause}})
-        self._metrics.pool_restarts.labels(cause).inc()
+        # First: whoever sees the restart counted must not see its process counted still.
         self._remove(process)
+        self._metrics.pool_restarts.labels(cause).inc()
         self._spawn_task(self._restart())
 
     async def _restart(self) -> None:
