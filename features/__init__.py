@@ -4,7 +4,7 @@ This room knows signal processing and decoding. It may import numpy, scipy, numb
 no Kafka, no scikit-learn, no settings and no metrics.
 """
 
-from features.audio import Audio, AudioInfo, AudioLimits, load_window, prepare, probe
+from features.audio import Audio, AudioInfo, AudioLimits, load_window, probe
 from features.errors import (
     AudioDecodeError,
     AudioFormatError,
@@ -16,6 +16,7 @@ from features.errors import (
     UnsupportedCodecError,
 )
 from features.extractor import extract, extract_file, warm_up
+from features.samples import prepare
 from features.schema import COLUMNS, FEATURE_NAMES, FEATURE_VERSION, Column, FeatureVector
 
 __all__ = [

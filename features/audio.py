@@ -1,9 +1,6 @@
-"""From a file to what the ear hears: one mono window at 44.1 kHz on the 16-bit grid.
+"""From a file to what the ear hears: one window of it, decoded and prepared (`features.samples`).
 
-The numbers of the dataset were computed from 16-bit files at 44.1 kHz, channels averaged, nothing normalised. The
-columns that look at the whole spectrum hear the rounding of 16-bit samples wherever the music is silent (above an MP3's
-low-pass, for example), so every decoder's output is brought to the same grid before anything is computed: `prepare`.
-`load_window` decodes only the window asked for, from a regular file that is opened once, within stated limits.
+Only the window asked for is decoded, from a regular file that is opened once, within stated limits.
 """
 
 import math
@@ -12,30 +9,23 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final, Self
+from typing import BinaryIO, Final, Self
 
 import numpy as np
-import soxr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from features.decoders import Track, at_most_stereo, open_track
+from features.decoders import Track, open_track
 from features.errors import (
     AudioDecodeError,
-    AudioFormatError,
     AudioTooLargeError,
     AudioTooShortError,
     SilentAudioError,
     TruncatedAudioError,
 )
+from features.samples import check_format, prepare
 
-SAMPLE_RATE: Final = 44_100
-MIN_SAMPLE_RATE: Final = 8_000
-MAX_SAMPLE_RATE: Final = 192_000
-MAX_CHANNELS: Final = 8
 WINDOW_SECONDS: Final = 30.0
 
-# +40 dB over full scale. Decoders overshoot by a few dB and are clipped; integers written as floats must be refused.
-_MAX_PEAK: Final = 100.0
 # Lossy encoders pad the last frame, and headers count the padding or not: a window that touches the end of such a
 # track may come out this much shorter than declared.
 _LOSSY_TAIL_SECONDS: Final = 0.1
@@ -98,7 +88,7 @@ class Audio:
     Parameters
     ----------
     y : np.ndarray, shape (n_samples,), float32
-        Mono samples in [-1, 1) as `prepare` gives them.
+        Mono samples in [-1, 1) as `features.samples.prepare` gives them.
     sr : int
         Sampling rate of ``y``, Hz: 44 100, or the file's own with ``native_rate``.
     start_seconds, duration_seconds : float
@@ -115,49 +105,6 @@ class Audio:
     duration_seconds: float
     channels: int
     codec: str
-
-
-def prepare(y: ArrayLike, sr: int, *, native_rate: bool = False) -> tuple[NDArray[np.float32], int]:
-    """Bring samples to what the dataset's authors analysed: mono, 44.1 kHz, 16 bits.
-
-    In this order: resample with soxr HQ, clip to [-1, 1), round to multiples of 1/32768, average the channels. The mean
-    of two 16-bit channels lies on multiples of 1/65536 and is not rounded again, as MIRtoolbox does not; mono samples
-    already on that grid are left alone, so preparing twice changes nothing. More than two channels are averaged first.
-
-    Parameters
-    ----------
-    y : array_like, shape (n_samples,) or (n_samples, n_channels), floating or int16
-        Finite samples, nominally in [-1, 1]; int16 is divided by 32768.
-    sr : int
-        Sampling rate, 8 000 to 192 000 Hz.
-    native_rate : bool
-        Keep the sampling rate: for parity with MIRtoolbox, which does not resample.
-
-    Returns
-    -------
-    y : np.ndarray, shape (n_samples',), float32
-        Mono samples in [-1, 1).
-    sr : int
-        44 100, or the rate given with ``native_rate``.
-
-    Raises
-    ------
-    AudioFormatError
-        If the shape, type, rate or channel count is none of the above, or samples are NaN, infinite or beyond ±100.
-    AudioTooShortError
-        If there are no samples.
-    """
-    channels = _checked_samples(y, sr)
-    if sr != SAMPLE_RATE and not native_rate:
-        channels = soxr.resample(channels, sr, SAMPLE_RATE, quality="HQ")
-        sr = SAMPLE_RATE
-    elif channels.ndim == 1 and _is_prepared(channels):
-        return np.ascontiguousarray(channels), sr
-    channels = _to_16_bits(channels)
-    if channels.ndim == 1:
-        return channels, sr
-    # Thirty times cheaper than mean(axis=1), and the same numbers: halving is exact.
-    return (channels[:, 0] + channels[:, 1]) * np.float32(0.5), sr
 
 
 def probe(path: str | os.PathLike[str], limits: AudioLimits | None = None) -> AudioInfo:
@@ -249,56 +196,6 @@ def load_window(
     if not limits.allow_silence and not y.any():
         raise SilentAudioError(f"expected sound, got {len(y) / sr:.2f} s of digital silence")
     return Audio(y, sr, first / file_rate, len(samples) / file_rate, channels, codec)
-
-
-def check_format(sr: int, channels: int) -> None:
-    """Refuse sampling rates and channel counts that cannot be heard.
-
-    Raises
-    ------
-    AudioFormatError
-        Outside 8 000 to 192 000 Hz or 1 to 8 channels.
-    """
-    if not MIN_SAMPLE_RATE <= sr <= MAX_SAMPLE_RATE:
-        raise AudioFormatError(f"expected a sampling rate of {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz, got {sr}")
-    if not 1 <= channels <= MAX_CHANNELS:
-        raise AudioFormatError(f"expected 1 to {MAX_CHANNELS} channels, got {channels}")
-
-
-def _checked_samples(y: ArrayLike, sr: int) -> NDArray[np.float32]:
-    """Give samples of shape (n,) or (n, 2) that can be heard, or raise as `prepare` says."""
-    samples: NDArray[Any] = np.asarray(y)
-    if samples.ndim not in (1, 2):
-        raise AudioFormatError(f"expected samples of shape (n,) or (n, channels), got {samples.shape}")
-    check_format(sr, 1 if samples.ndim == 1 else samples.shape[1])
-    if len(samples) == 0:
-        raise AudioTooShortError("expected samples, got none")
-    if samples.dtype == np.int16:
-        samples = samples.astype(np.float32) / np.float32(32768)
-    elif samples.dtype.kind != "f":
-        raise AudioFormatError(f"expected floating or int16 samples, got {samples.dtype}")
-    peak = max(-float(samples.min()), float(samples.max()))
-    if not math.isfinite(peak):
-        raise AudioFormatError("expected finite samples, got NaN or infinity")
-    if peak > _MAX_PEAK:
-        raise AudioFormatError(f"expected samples in [-1, 1], got a peak of {peak:g}")
-    samples = samples.astype(np.float32, copy=False)
-    if samples.ndim == 2:
-        samples = at_most_stereo(samples)
-    return samples[:, 0] if samples.shape[1:] == (1,) else samples
-
-
-def _is_prepared(y: NDArray[np.float32]) -> bool:
-    steps = y * np.float32(65536)
-    return bool(y.min() >= -1 and y.max() < 1 and np.array_equal(steps, np.rint(steps)))
-
-
-def _to_16_bits(y: NDArray[np.float32]) -> NDArray[np.float32]:
-    steps = np.multiply(y, np.float32(32768))
-    np.rint(steps, out=steps)
-    np.clip(steps, -32768, 32767, out=steps)
-    steps *= np.float32(1 / 32768)
-    return steps
 
 
 @contextmanager

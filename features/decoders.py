@@ -15,6 +15,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from features.errors import AudioDecodeError, UnsupportedCodecError
+from features.samples import at_most_stereo
 
 _SNDFILE_FORMATS: Final = {"WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3"}
 _SNDFILE_SUBTYPES: Final = {
@@ -28,6 +29,9 @@ _PLACEHOLDER_BYTES: Final = 0x7FFF0000
 _WAV_CUT: Final = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)
 
 
+Decoded = NDArray[np.float32] | NDArray[np.int16]
+
+
 class Track(Protocol):
     """An open audio file: what its header declares, and its samples."""
 
@@ -37,7 +41,7 @@ class Track(Protocol):
     codec: str
     lossy: bool
 
-    def read(self, start: int, frames: int) -> NDArray[np.float32]:
+    def read(self, start: int, frames: int) -> Decoded:
         """Decode a window.
 
         Parameters
@@ -47,7 +51,7 @@ class Track(Protocol):
 
         Returns
         -------
-        np.ndarray, shape (n, 1 or 2), float32
+        np.ndarray, shape (n, 1 or 2), float32 or int16
             What could be decoded, n <= ``frames``; more than two channels are averaged.
 
         Raises
@@ -84,20 +88,6 @@ def open_track(file: BinaryIO) -> AbstractContextManager[Track]:
     from features.ffmpeg import FfmpegTrack
 
     return nullcontext(FfmpegTrack(file, container))
-
-
-def at_most_stereo(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Average more than two channels, so that surround sound costs no more memory than mono.
-
-    Parameters
-    ----------
-    samples : np.ndarray, shape (n, n_channels), float32
-
-    Returns
-    -------
-    np.ndarray, shape (n, 1 or 2), float32
-    """
-    return samples if samples.shape[1] <= 2 else samples.mean(axis=1, keepdims=True)
 
 
 def _sniff(file: BinaryIO) -> str:
@@ -139,13 +129,14 @@ class _SndfileTrack:
             if present < declared < _PLACEHOLDER_BYTES and present > 0:
                 self.frames = self.frames * declared // present
 
-    def read(self, start: int, frames: int) -> NDArray[np.float32]:
+    def read(self, start: int, frames: int) -> Decoded:
         if start >= self._file.frames:
             return np.zeros((0, 1), dtype=np.float32)
         with _as_decode_error():
             self._file.seek(start)
             if self.channels <= 2:
-                samples = np.empty((frames, self.channels), dtype=np.float32)
+                # 16-bit samples stay integers: half the memory to walk through, and on the right grid already.
+                samples = np.empty((frames, self.channels), np.int16 if self._file.subtype == "PCM_16" else np.float32)
                 return np.asarray(self._file.read(out=samples))
             seconds = range(0, frames, self.sr)
             blocks = [at_most_stereo(self._file.read(min(self.sr, frames - done), "float32")) for done in seconds]

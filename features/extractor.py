@@ -7,13 +7,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from features.audio import SAMPLE_RATE, AudioLimits, load_window, prepare
+from features.audio import AudioLimits, load_window
 from features.dynamics import low_energy, rms_energy, zero_crossing_rate
 from features.errors import AudioTooShortError
 from features.fluctuation import fluctuation
 from features.frames import Samples
 from features.onsets import attacks, event_density, onset_curve, pulse_clarity
 from features.roughness import roughness_curve
+from features.samples import SAMPLE_RATE, prepare
 from features.schema import COLUMNS, FEATURE_NAMES, FeatureVector
 from features.spectral import spectral_shape
 from features.spectrum import clip_spectrum
@@ -32,7 +33,7 @@ def extract(y: ArrayLike, sr: int, *, native_rate: bool = False) -> FeatureVecto
     Parameters
     ----------
     y : array_like, shape (n_samples,) or (n_samples, n_channels)
-        Waveform, nominally in [-1, 1]; see ``features.audio.prepare`` for what is done to it first.
+        Waveform, nominally in [-1, 1]; see ``features.samples.prepare`` for what is done to it first.
     sr : int
         Sampling rate in Hz.
     native_rate : bool

@@ -13,8 +13,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from features.decoders import at_most_stereo
 from features.errors import AudioDecodeError, TruncatedAudioError, UnsupportedCodecError
+from features.samples import at_most_stereo
 
 _CODECS: Final = {"aac", "alac", "flac", "opus"}
 _LOSSY: Final = {"aac", "opus"}

@@ -65,6 +65,22 @@ def semitones(n_samples: int, n_fft: int, sr: int) -> Semitones:
     return Semitones(first, end, np.array([lower, upper]), weights, k % 12)
 
 
+@vectorised
+def _loudest(power: NDArray[np.float32]) -> np.float32:
+    loudest = np.float32(0)
+    for k in range(len(power)):
+        loudest = power[k] if power[k] > loudest else loudest
+    return loudest
+
+
+@vectorised
+def _product(power: NDArray[np.float32], scale: np.float32) -> float:
+    product = 1.0
+    for k in range(len(power)):
+        product *= max(np.float64(power[k] * scale), _FLOOR)
+    return product
+
+
 @compiled
 def _pitch_classes(
     power: NDArray[np.float32],
@@ -78,9 +94,7 @@ def _pitch_classes(
     The sum of levels is the level of a product; 128 ratios of .01 to 1 multiply without leaving double precision.
     """
     out[:] = 0
-    loudest = np.float32(0)
-    for value in power:
-        loudest = max(loudest, value)
+    loudest = _loudest(power)
     if loudest == 0:
         return
     scale = np.float32(1) / loudest
@@ -88,10 +102,7 @@ def _pitch_classes(
         begin, end = edges[0, s], edges[1, s]
         level = 0.0
         for first in range(begin, end, 128):
-            product = 1.0
-            for k in range(first, min(first + 128, end)):
-                product *= max(np.float64(power[k] * scale), _FLOOR)
-            level += np.log10(product)
+            level += np.log10(_product(power[first : min(first + 128, end)], scale))
         out[classes[s]] += (10 * level + 20 * (end - begin)) * weights[s]
     strongest = 0.0
     for value in out:
@@ -190,45 +201,102 @@ def _half_band_taps() -> NDArray[np.float32]:
 
 
 @vectorised
+def _low_pass(y: Samples, taps: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+    """Write the low-passed signal, taken to be zero beyond its ends; even samples to one row, odd ones to the other."""
+    n = out.shape[1]
+    even, odd = np.zeros(n + 2 * _REACH, np.float32), np.zeros(n + 2 * _REACH, np.float32)
+    for m in range(len(y) // 2):
+        even[_REACH + m] = y[2 * m]
+        odd[_REACH + m] = y[2 * m + 1]
+    if len(y) % 2:
+        even[_REACH + n - 1] = y[len(y) - 1]
+    for m in range(n):
+        total = np.float32(0.5) * even[_REACH + m]
+        for t in range(_REACH):  # a constant number of rounds, so the compiler unrolls them
+            total += taps[t] * (odd[_REACH + m - 1 - t] + odd[_REACH + m + t])
+        out[0, m] = total
+    for m in range(n):
+        total = np.float32(0.5) * odd[_REACH + m]
+        for t in range(_REACH):
+            total += taps[t] * (even[_REACH + m - t] + even[_REACH + m + 1 + t])
+        out[1, m] = total
+
+
+@vectorised
 def _lift(frame: Samples, low: np.float32, window: Samples, out: Samples) -> None:
     """Window a frame whose least sample is brought to zero, as MIRtoolbox scales it before a chromagram."""
     for j in range(len(frame)):
         out[j] = (frame[j] - low) * window[j]
 
 
-@vectorised
-def _halve(frame: Samples, taps: NDArray[np.float32], odd: Samples, out: Samples) -> None:
-    """Low-pass a frame and drop every second sample; both go round the ends, as the transform does."""
-    n = len(out)
-    inner = odd[_REACH : _REACH + n]
-    for m in range(n):
-        out[m] = np.float32(0.5) * frame[2 * m]
-        inner[m] = frame[2 * m + 1]
-    for t in range(_REACH):
-        odd[t] = odd[n + t]
-        odd[_REACH + n + t] = odd[_REACH + t]
-    for m in range(n):
-        total = out[m]
-        for t in range(_REACH):  # a constant number of rounds, so the compiler unrolls them
-            total += taps[t] * (odd[m + _REACH - 1 - t] + odd[m + _REACH + t])
-        out[m] = total
+@compiled
+def _add_low_passed(
+    part: Samples, place: int, first: int, end: int, taps: NDArray[np.float32], out: NDArray[np.float32]
+) -> None:
+    """Low-pass some samples of a frame, and add every second result to ``out``, going round its ends.
+
+    Parameters
+    ----------
+    part : np.ndarray, shape (n_part,), float32
+        Samples ``place`` to ``place + n_part`` of a frame; the rest of it counts as zero.
+    first, end : int
+        Which results, of those that are kept.
+    """
+    for m in range(first, end):
+        centre = 2 * m - place
+        total = np.float32(0)
+        if 0 <= centre < len(part):
+            total = np.float32(0.5) * part[centre]
+        for t in range(_REACH):
+            for j in (centre - 1 - 2 * t, centre + 1 + 2 * t):
+                if 0 <= j < len(part):
+                    total += taps[t] * part[j]
+        out[m % len(out)] += total
 
 
 @compiled
-def _cut_lifted(
-    y: Samples, starts: Starts, low: Samples, window: Samples, taps: NDArray[np.float32], frames: NDArray[np.float32]
+def _cut_halved(
+    y: Samples,
+    low_passed: NDArray[np.float32],
+    starts: Starts,
+    low: Samples,
+    window: Samples,
+    half_window: Samples,
+    taps: NDArray[np.float32],
+    frames: NDArray[np.float32],
 ) -> None:
-    """Write lifted and windowed frames into rows, halved where there are taps."""
+    """Write lifted and windowed frames, low-passed and halved, into rows.
+
+    The window is so smooth that within a frame low-passing can go before windowing, once for all frames that overlap.
+    Only where the filter reaches over a frame's ends it must come after.
+    """
     length = len(window)
-    whole = np.zeros(2 * frames.shape[1], np.float32)
-    odd = np.empty(frames.shape[1] + 2 * _REACH, np.float32)
+    head, tail = window[: 4 * _REACH].copy(), window[: 4 * _REACH].copy()
+    inner_end = (length - 2 * _REACH) // 2 + 1
     for i in range(len(starts)):
-        frame = y[starts[i] : starts[i] + length]
-        if len(taps):
-            _lift(frame, low[i], window, whole)
-            _halve(whole, taps, odd, frames[i])
-        else:
-            _lift(frame, low[i], window, frames[i])
+        frame, row = y[starts[i] : starts[i] + length], frames[i]
+        row[:] = 0
+        inner = low_passed[starts[i] % 2, starts[i] // 2 :]
+        _lift(inner[_REACH:inner_end], low[i], half_window[_REACH:inner_end], row[_REACH:])
+        _lift(frame[: len(head)], low[i], window, head)
+        _add_low_passed(head, 0, -_REACH, _REACH, taps, row)
+        _lift(frame[-len(tail) :], low[i], window[-len(tail) :], tail)
+        _add_low_passed(tail, length - len(tail), inner_end, length // 2 + _REACH, taps, row)
+
+
+@compiled
+def _cut_lifted(y: Samples, starts: Starts, low: Samples, window: Samples, frames: NDArray[np.float32]) -> None:
+    """Write lifted and windowed frames into rows."""
+    for i in range(len(starts)):
+        _lift(y[starts[i] : starts[i] + len(window)], low[i], window, frames[i])
+
+
+def _over_frames(extreme: np.ufunc, y: Samples, starts: Starts, length: int) -> Samples:
+    """Give the least or greatest sample of every frame, looking at each sample once although frames overlap."""
+    edges, places = np.unique([starts, starts + length], return_inverse=True)
+    between = np.append(extreme.reduceat(y[: edges[-1]], edges[:-1]), np.float32(0))
+    extremes: Samples = extreme.reduceat(between, places.reshape(2, -1).T.ravel())[::2]
+    return extremes
 
 
 @lru_cache(maxsize=1)
@@ -257,15 +325,22 @@ def frame_chromas(y: Samples, starts: Starts, length: int, sr: int) -> NDArray[n
     """
     n_fft = power_of_two(length)
     layout = semitones(length, n_fft, sr)
-    taps, n_frame = (_half_band_taps(), n_fft // 2) if sr > 32_000 else (np.empty(0, np.float32), n_fft)
+    window = hamming(length)
+    low, high = (_over_frames(extreme, y, starts, length) for extreme in (np.minimum, np.maximum))
+    halved = sr > 32_000
+    taps = _half_band_taps()
+    low_passed = np.empty((2, (len(y) + 1) // 2), np.float32)
+    if halved:
+        _low_pass(y, taps, low_passed)
     chromas = np.empty((len(starts), 12))
-    low = np.array([y[begin : begin + length].min() for begin in starts])
-    high = np.array([y[begin : begin + length].max() for begin in starts])
-    frames = np.zeros((_BATCH, n_frame), np.float32)
+    frames = np.zeros((_BATCH, n_fft // 2 if halved else n_fft), np.float32)
     for first in range(0, len(starts), _BATCH):
         rows = slice(first, min(first + _BATCH, len(starts)))
         batch = frames[: rows.stop - first]
-        _cut_lifted(y, starts[rows], low[rows], hamming(length), taps, batch)
+        if halved:
+            _cut_halved(y, low_passed, starts[rows], low[rows], window, window[::2].copy(), taps, batch)
+        else:
+            _cut_lifted(y, starts[rows], low[rows], window, batch)
         spectrum = fft.rfft(batch, axis=1)
         _chroma_of_frames(
             spectrum, layout.first, layout.end, layout.edges, layout.weights, layout.classes, chromas[rows]
