@@ -12,7 +12,7 @@ from features.dynamics import low_energy, rms_energy, zero_crossing_rate
 from features.errors import AudioTooShortError
 from features.fluctuation import fluctuation
 from features.frames import Samples
-from features.onsets import attacks, event_density, onset_curve, pulse_clarity
+from features.onsets import attacks, event_density, onset_curves, pulse_clarity
 from features.roughness import roughness_curve
 from features.samples import SAMPLE_RATE, prepare
 from features.schema import COLUMNS, FEATURE_NAMES, FeatureVector
@@ -60,8 +60,8 @@ def _compute(y: Samples, sr: int) -> FeatureVector:
     y = np.require(y, np.float32, ["C", "W"])
     spectrum = clip_spectrum(y, sr)
     shape = spectral_shape(spectrum)
-    onsets = onset_curve(y, sr)
-    attack = attacks(y, sr)
+    onsets, attack_onsets = onset_curves(y, sr)
+    attack = attacks(y, sr, attack_onsets)
     attack_mean, _, attack_slope = mean_std_slope(attack.seconds)
     roughness_mean, _, roughness_slope = mean_std_slope(roughness_curve(y, sr))
     change, spacing = harmonic_change(y, sr)

@@ -138,11 +138,42 @@ def frame_energies(y: Samples, starts: Starts, length: int) -> NDArray[np.float6
     return _frame_energies(y, starts, length, power_of_two(length), turns, signs)
 
 
+def onset_curves(y: Samples, sr: int) -> tuple[EnergyCurve, EnergyCurve]:
+    """Compute the energy of 100 ms frames, 10 ms apart, and the same for attacks.
+
+    MIRtoolbox computes the second anew in each block of the attack curve, so that its frames begin elsewhere.
+
+    Parameters
+    ----------
+    y : np.ndarray, shape (n_samples,), float32
+    sr : int
+
+    Returns
+    -------
+    onsets, attack_onsets : EnergyCurve
+    """
+    length, hop = min(int(0.1 * sr), len(y)), 0.1 * (0.1 * sr)
+    starts = blocked_starts(len(y), length, hop)
+    pieces = [begin + frame_starts(end - begin, length, hop) for begin, end in blocks(len(y), *_attack_frames(sr))]
+    restarted = np.concatenate(pieces)
+    restarted = restarted[restarted + length <= len(y)]
+    # One walk over the signal serves both.
+    every, places = np.unique(np.concatenate([starts, restarted]), return_inverse=True)
+    energy = frame_energies(y, every, length)[places]
+    return (
+        EnergyCurve(energy[: len(starts)], frame_times(starts, length, sr)),
+        EnergyCurve(energy[len(starts) :], frame_times(restarted, length, sr)),
+    )
+
+
 def onset_curve(y: Samples, sr: int) -> EnergyCurve:
     """Compute the energy of 100 ms frames, 10 ms apart."""
-    length = min(int(0.1 * sr), len(y))
-    starts = blocked_starts(len(y), length, 0.1 * (0.1 * sr))
-    return EnergyCurve(frame_energies(y, starts, length), frame_times(starts, length, sr))
+    return onset_curves(y, sr)[0]
+
+
+def _attack_frames(sr: int) -> tuple[int, float]:
+    """Give length and distance of the attack curve's frames in samples: 30 ms and .6 ms."""
+    return int(0.03 * sr), 0.02 * (0.03 * sr)
 
 
 def event_density(onsets: EnergyCurve) -> float:
@@ -239,22 +270,24 @@ class Attacks(NamedTuple):
     complete: bool
 
 
-def attacks(y: Samples, sr: int) -> Attacks:
+def attacks(y: Samples, sr: int, onsets: EnergyCurve) -> Attacks:
     """Measure how long each onset takes from the beginning of its steep rise to the end.
 
-    Peaks come from the energy of 30 ms frames, .6 ms apart. Onsets are the valleys between them in the energy of 100 ms
-    frames, computed anew in each block of the former, as MIRtoolbox does.
+    Peaks come from the energy of 30 ms frames, .6 ms apart; onsets are the valleys between them in the energy of 100 ms
+    frames.
 
     Parameters
     ----------
     y : np.ndarray, shape (n_samples,), float32
     sr : int
+    onsets : EnergyCurve
+        The second of `onset_curves`.
 
     Returns
     -------
     Attacks
     """
-    length, hop = int(0.03 * sr), 0.02 * (0.03 * sr)
+    length, hop = _attack_frames(sr)
     starts = blocked_starts(len(y), length, hop)
     E = frame_energies(y, starts, length)
     if E.max() <= 0:
@@ -262,18 +295,11 @@ def attacks(y: Samples, sr: int) -> Attacks:
     E /= E.max()
     t = frame_times(starts, length, sr)
     tops = peaks(E, _ATTACK_CONTRAST, begin=CLOSED, end=CLOSED)
-
-    slow, slow_hop = int(0.1 * sr), 0.1 * (0.1 * sr)
-    pieces = [begin + frame_starts(end - begin, slow, slow_hop) for begin, end in blocks(len(y), length, hop)]
-    slow_starts = np.concatenate(pieces)
-    slow_starts = slow_starts[slow_starts + slow <= len(y)]
-    energy = frame_energies(y, slow_starts, slow)
-    onsets = frame_times(slow_starts, slow, sr)[valleys(energy, _EVENT_CONTRAST, level=0.5, end=CLOSED)]
-    if len(tops) and (not len(onsets) or onsets[0] > t[tops[0]]):
-        onsets = np.concatenate([t[:1], onsets])
-
-    begins, ends = np.empty(len(onsets), np.int64), np.empty(len(onsets), np.int64)
-    count, complete = _measure_attacks(E, t, tops, onsets, begins, ends)
+    begun = onsets.times[valleys(onsets.energy, _EVENT_CONTRAST, level=0.5, end=CLOSED)]
+    if len(tops) and (not len(begun) or begun[0] > t[tops[0]]):
+        begun = np.concatenate([t[:1], begun])
+    begins, ends = np.empty(len(begun), np.int64), np.empty(len(begun), np.int64)
+    count, complete = _measure_attacks(E, t, tops, begun, begins, ends)
     if not complete:
         count = max(count - 1, 0)
     return Attacks(np.sort(t[ends[:count]]) - np.sort(t[begins[:count]]), complete)

@@ -18,7 +18,7 @@ from scipy import fft
 
 from features.compiled import vectorised
 
-_ROWS: Final = 1024
+_ROWS: Final = 512
 _TILE: Final = 16
 # Below this length a plain transform fits the cache.
 _LONG: Final = 1 << 18
@@ -40,7 +40,7 @@ def _rotate(matrix: NDArray[np.complex64], rotations: NDArray[np.complex64]) -> 
 
 @vectorised
 def _in_order(matrix: NDArray[np.complex64], out: NDArray[np.complex64]) -> None:
-    """Copy bin ``row + 1024 * column`` to its place, and its conjugate to that of the mirrored bin."""
+    """Copy bin ``row + 512 * column`` to its place, and its conjugate to that of the mirrored bin."""
     n_columns = matrix.shape[1]
     middle = _ROWS // 2
     for top in range(0, middle, _TILE):

@@ -1,6 +1,5 @@
 """``emotion-stream features``: what is printed, where, and with which exit status."""
 
-import contextlib
 import csv
 import io
 import json
@@ -8,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -105,25 +105,27 @@ def test_features_two_workers_print_the_same_in_order(piece: Path, tmp_path: Pat
     assert run(piece, other, "--workers", "2").stdout == run(piece, other).stdout
 
 
-def _read_to_the_end(terminal: int) -> str:
-    """Read a terminal until its last writer has closed it, which Linux reports as an input/output error."""
+def _read_to_nul(terminal: int) -> str:
     shown = b""
-    with contextlib.suppress(OSError):
-        while data := os.read(terminal, 4096):
-            shown += data
-    os.close(terminal)
-    return shown.decode()
+    while not shown.endswith(b"\0"):
+        shown += os.read(terminal, 4096)
+    return shown[:-1].decode()
 
 
 def test_features_bar_on_a_terminal_leaves_standard_output_alone(piece: Path, tmp_path: Path) -> None:
     terminal, its_other_end = os.openpty()
     files = (str(piece), str(tmp_path / "none.wav"))
     arguments = [sys.executable, "-m", "consumer", "features", *files, "--format", "json"]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=its_other_end) as process:
-        os.close(its_other_end)
-        # The terminal first: it holds 4 kB and then stops its writer; one vector fits into the pipe.
-        shown = _read_to_the_end(terminal)
-        output, _ = process.communicate()
+    with ThreadPoolExecutor(1) as reader:
+        # Beside the process: a terminal holds 4 kB and then stops its writer.
+        reading = reader.submit(_read_to_nul, terminal)
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=its_other_end) as process:
+            output, _ = process.communicate()
+        # A mark, and not its closing: what a terminal still holds when its last writer goes may be lost.
+        os.write(its_other_end, b"\0")
+        shown = reading.result()
+    os.close(its_other_end)
+    os.close(terminal)
     assert process.returncode == 1
     assert [entry["path"] for entry in json.loads(output)] == [str(piece)]
     assert "listening" in shown and "none.wav: not_found: there is no such file" in shown

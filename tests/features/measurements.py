@@ -1,9 +1,11 @@
 """What docs/features.md reports: agreement with MIRtoolbox, and what a file's format does to the numbers.
 
 ``python -m tests.features.measurements`` measures anew (a few minutes; needs ../shared) and writes both
-``measurements.json`` and the page's tables. Tests hold the page to the file, and the file to the code.
+``measurements.json`` and the page's tables; with ``--print`` it writes nothing and prints what WAV, FLAC, MP3 at
+320 kbit/s and 48 kHz do to each column. Tests hold the page to the file, and the file to the code.
 """
 
+import argparse
 import functools
 import json
 import math
@@ -33,6 +35,9 @@ FORMATS: Final = {
     "Ogg Vorbis q4": "ogg",
     "MP3 128": "mp3",
 }
+
+# What `--print` shows.
+SAME_PIECE: Final = {"WAV": "wav", "FLAC": "flac", "MP3 320": "320.mp3", "48 kHz": "48k"}
 
 Pairs = dict[str, tuple[float, float]]
 
@@ -76,10 +81,10 @@ def _original(clip: Path) -> FeatureVector:
     return extract_file(clip)
 
 
-def measure_formats() -> dict[str, Pairs]:
+def measure_formats(formats: dict[str, str]) -> dict[str, Pairs]:
     """Give each column's median and worst movement for every format."""
     measured = {}
-    for heading, ending in FORMATS.items():
+    for heading, ending in formats.items():
         with tempfile.TemporaryDirectory() as folder:
             moved = [format_differences(clip, Path(folder), ending) for clip in stability_clips()]
         measured[heading] = {
@@ -154,8 +159,18 @@ def _rounded(pairs: Pairs) -> Pairs:
     return {name: (float(f"{median:.3g}"), float(f"{worst:.3g}")) for name, (median, worst) in pairs.items()}
 
 
-if __name__ == "__main__":
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--print", action="store_true", help="print one table, write nothing")
+    if parser.parse_args().print:
+        print(f"median / worst over {len(stability_clips())} pieces, in standard deviations of the dataset")
+        print(format_table(measure_formats(SAME_PIECE)))
+        return
     parity = _rounded(measure_parity(read_golden().values))
-    formats = {heading: _rounded(pairs) for heading, pairs in measure_formats().items()}
+    formats = {heading: _rounded(pairs) for heading, pairs in measure_formats(FORMATS).items()}
     MEASUREMENTS.write_text(as_json({"parity": parity, "formats": formats}) + "\n")
     PAGE.write_text(rendered_page())
+
+
+if __name__ == "__main__":
+    main()
