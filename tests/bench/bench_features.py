@@ -48,11 +48,11 @@ print(time.perf_counter() - begin)
 """
 
 
-def synthesise(noise: float, seed: int = 7) -> NDArray[np.float64]:
-    """Give 30 s in stereo: chords of plucked tones over a beat, with noise at this level."""
-    rng = np.random.default_rng(seed)
-    n = round(SECONDS * SR)
-    y = noise * rng.standard_normal((n, 2))
+def synthesise(seconds: float = SECONDS) -> NDArray[np.float64]:
+    """Give music in stereo: chords of plucked tones over a beat, with a little noise."""
+    rng = np.random.default_rng(7)
+    n = round(seconds * SR)
+    y = 0.001 * rng.standard_normal((n, 2))
     for onset in range(0, n - SR // 2, SR // 4):
         t = np.arange(min(SR, n - onset)) / SR
         for pitch in 110 * 2 ** (rng.choice([0, 3, 7, 10, 12, 15, 19], 3) / 12):
@@ -242,16 +242,15 @@ def print_peers(path: str, noise_path: str, rounds: int) -> None:
     )
 
 
-def print_growth(path: str, folder: Path) -> None:
-    """Print what longer windows cost: the clip once, twice and four times over."""
+def print_growth(folder: Path) -> None:
+    """Print what longer windows cost, on synthesised music."""
     from features import extract_file
 
-    y, sr = soundfile.read(path, dtype="int16")
     contestants: dict[str, Callable[[], Any]] = {}
-    for times in (1, 2, 4):
-        longer = folder / f"{times}.flac"
-        soundfile.write(longer, np.concatenate([y] * times), sr)
-        contestants[f"{times * len(y) / sr:.0f} s"] = functools.partial(extract_file, longer, 0, math.inf)
+    for seconds in (30, 60, 120, 240):
+        path = folder / f"{seconds}.flac"
+        soundfile.write(path, synthesise(seconds), SR)
+        contestants[f"{seconds} s"] = functools.partial(extract_file, path, 0, math.inf)
     medians = {length: median for length, (median, _) in cpu_milliseconds(contestants, rounds=7).items()}
     first = next(iter(medians.values()))
     grown = ", ".join(f"{length} {median:.0f} ms ({median / first:.2f}x)" for length, median in medians.items())
@@ -283,14 +282,14 @@ def main() -> None:
         golden = SHARED / "clips" / "real01_fishin_a.flac"
         path = options.clip or (str(golden) if golden.is_file() else str(music_path))
         if path == str(music_path):
-            soundfile.write(music_path, synthesise(noise=0.001), SR)
+            soundfile.write(music_path, synthesise(), SR)
         info = soundfile.info(path)
         print(
             f"{Path(path).name}: {info.duration:.2f} s, {info.samplerate} Hz, {info.channels} channels, {info.format}"
         )
         print(machine())
         print_peers(path, str(noise_path), options.rounds)
-        print_growth(path, Path(folder))
+        print_growth(Path(folder))
         print_costs(path)
 
 
