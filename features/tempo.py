@@ -129,56 +129,70 @@ def _rectify_channel(
 def _smooth(
     rise: NDArray[np.float32],
     fall: NDArray[np.float32],
-    warm_up: int,
-    start: NDArray[np.float64],
+    n_blocks: int,
+    start: float,
     tail: NDArray[np.float64],
     a: float,
-    gains: NDArray[np.float64],
+    gain: float,
     out: NDArray[np.float64],
 ) -> None:
-    """Run the one-pole filter forward and backward over block sums and add the channels up.
+    """Run the one-pole filter forward and backward over a channel's block sums, and add what comes out to ``out``.
+
+    The stretches go side by side here too: each is filtered from rest first, which tells with what every next one
+    begins, and then once more.
 
     Parameters
     ----------
-    rise, fall : np.ndarray, shape (n_channels, n_rows, 16), float32
-        Block sums in lanes, of which the first ``warm_up`` rows do not count.
-    start, tail : np.ndarray, shape (n_channels, ...), float64
-        The forward filter's state before the first sample, and the samples after the last whole block.
-    a : float
-        The pole.
-    gains : np.ndarray, shape (n_channels,), float64
-    out : np.ndarray, shape (n_blocks + 1,), float64
-        Receives the smoothed sum at the first sample of each block, and of the tail.
+    rise, fall : np.ndarray, shape (n_rows, 16), float32
+        Block sums in lanes; ``n_blocks`` of them count.
+    start : float
+        The forward filter's state before the first sample.
+    tail : np.ndarray, shape (n_tail,), float64
+        The samples after the last whole block.
+    a, gain : float
+        The filter's pole, and what its output is multiplied by.
+    out : np.ndarray, shape (n_rows, 16), float64
+        The smoothed sum at the first sample of each block, and of the tail, in lanes.
     """
-    n_blocks = len(out) - 1
-    n_channels, n_rows, _ = rise.shape
-    per_lane = n_rows - warm_up
+    n_rows = len(out)
     decay = a**_DECIMATION
+    stretch = decay**n_rows
     carry = (1 - a) * a * (1 - decay * decay) / (1 - a * a)
-    forward = np.empty((n_blocks, n_channels))
-    state = start.copy()
-    for block in range(n_blocks):
-        lane, row = block // per_lane, warm_up + block % per_lane
-        for c in range(n_channels):
-            forward[block, c] = state[c]
-            state[c] = decay * state[c] + rise[c, row, lane]
-    smoothed = np.empty(tail.shape[1])
-    for c in range(n_channels):
-        value = state[c]
-        for j in range(len(smoothed)):
-            value = a * value + (1 - a) * tail[c, j]
-            smoothed[j] = value
-        for j in range(len(smoothed) - 1, -1, -1):
-            value = a * value + (1 - a) * smoothed[j]
-        state[c] = value
-        out[n_blocks] += gains[c] * max(value, 0.0)
-    for block in range(n_blocks - 1, -1, -1):
-        lane, row = block // per_lane, warm_up + block % per_lane
-        total = 0.0
-        for c in range(n_channels):
-            state[c] = decay * state[c] + carry * forward[block, c] + fall[c, row, lane]
-            total += gains[c] * max(state[c], 0.0)
-        out[block] = total
+    state, begin = np.zeros(_LANES), np.empty(_LANES)
+    for row in range(n_rows):
+        for c in range(_LANES):
+            state[c] = decay * state[c] + rise[row, c]
+    begin[0] = start
+    for c in range(1, _LANES):
+        begin[c] = stretch * begin[c - 1] + state[c - 1]
+    inputs = np.empty((n_rows, _LANES))
+    value = 0.0
+    for row in range(n_rows):
+        if row == n_blocks % n_rows:
+            value = begin[n_blocks // n_rows]
+        for c in range(_LANES):
+            inputs[row, c] = carry * begin[c] + fall[row, c]
+            begin[c] = decay * begin[c] + rise[row, c]
+    smoothed = np.empty(len(tail))
+    for j in range(len(tail)):
+        value = a * value + (1 - a) * tail[j]
+        smoothed[j] = value
+    for j in range(len(tail) - 1, -1, -1):
+        value = a * value + (1 - a) * smoothed[j]
+    for block in range(n_blocks, n_rows * _LANES):
+        inputs[block % n_rows, block // n_rows] = value if block == n_blocks else 0.0
+    for c in range(_LANES):
+        state[c] = 0.0
+    for row in range(n_rows - 1, -1, -1):
+        for c in range(_LANES):
+            state[c] = decay * state[c] + inputs[row, c]
+    begin[_LANES - 1] = 0.0
+    for c in range(_LANES - 1, 0, -1):
+        begin[c - 1] = stretch * begin[c] + state[c]
+    for row in range(n_rows - 1, -1, -1):
+        for c in range(_LANES):
+            begin[c] = decay * begin[c] + inputs[row, c]
+            out[row, c] += gain * max(begin[c], 0.0)
 
 
 def _in_lanes(y: Samples, per_lane: int, warm_up: int) -> NDArray[np.float32]:
@@ -222,24 +236,21 @@ def envelope(y: Samples, sr: int) -> NDArray[np.float64]:
     blocks = np.array([0, n_blocks - 1, n_blocks])
     watched = warm_up + blocks % rows_per_lane
     seen = np.empty((len(blocks), _DECIMATION, _LANES), np.float32)
-    rise = np.empty((_N_CHANNELS, len(lanes) // _DECIMATION, _LANES), np.float32)
+    rise = np.empty((warm_up + rows_per_lane, _LANES), np.float32)
     fall = np.empty_like(rise)
-    start = np.empty(_N_CHANNELS)
-    tail = np.empty((_N_CHANNELS, rest + 3))
+    out = np.zeros((rows_per_lane, _LANES))
     zeros = np.array(_ZEROS, np.float32)
-    for channel, pole in enumerate(gammatones.poles):
-        _rectify_channel(lanes, pole, zeros, weights, rise[channel], fall[channel], watched, seen)
+    for pole, gain in zip(gammatones.poles, gammatones.gains, strict=True):
+        _rectify_channel(lanes, pole, zeros, weights, rise, fall, watched, seen)
         head, last, beyond = (seen[w, :, block // rows_per_lane].astype(np.float64) for w, block in enumerate(blocks))
         reflected = 2 * head[0] - head[[3, 2, 1]]
-        value = reflected[0]
+        start = reflected[0]
         for sample in reflected[1:]:
-            value = a * value + (1 - a) * sample
-        start[channel] = value
+            start = a * start + (1 - a) * sample
         end = np.concatenate([last, beyond[:rest]])
-        tail[channel] = np.concatenate([beyond[:rest], 2 * end[-1] - end[[-2, -3, -4]]])
-    out = np.zeros(n_blocks + 1)
-    _smooth(rise, fall, warm_up, start, tail, a, gammatones.gains, out)
-    return out if rest else out[:-1]
+        tail = np.concatenate([beyond[:rest], 2 * end[-1] - end[[-2, -3, -4]]])
+        _smooth(rise[warm_up:], fall[warm_up:], n_blocks, start, tail, a, gain, out)
+    return np.ascontiguousarray(out.T).ravel()[: n_blocks + 1 if rest else n_blocks]
 
 
 def resonance(lags: NDArray[np.float64]) -> tuple[slice, NDArray[np.float64]]:

@@ -48,11 +48,11 @@ print(time.perf_counter() - begin)
 """
 
 
-def synthesise(seconds: float = SECONDS) -> NDArray[np.float64]:
-    """Give music in stereo: chords of plucked tones over a beat, with a little noise."""
-    rng = np.random.default_rng(7)
+def synthesise(noise: float, seed: int = 7, seconds: float = SECONDS) -> NDArray[np.float64]:
+    """Give music in stereo: chords of plucked tones over a beat, with noise at this level."""
+    rng = np.random.default_rng(seed)
     n = round(seconds * SR)
-    y = 0.001 * rng.standard_normal((n, 2))
+    y = noise * rng.standard_normal((n, 2))
     for onset in range(0, n - SR // 2, SR // 4):
         t = np.arange(min(SR, n - onset)) / SR
         for pitch in 110 * 2 ** (rng.choice([0, 3, 7, 10, 12, 15, 19], 3) / 12):
@@ -249,7 +249,7 @@ def print_growth(folder: Path) -> None:
     contestants: dict[str, Callable[[], Any]] = {}
     for seconds in (30, 60, 120, 240):
         path = folder / f"{seconds}.flac"
-        soundfile.write(path, synthesise(seconds), SR)
+        soundfile.write(path, synthesise(noise=0.001, seconds=seconds), SR)
         contestants[f"{seconds} s"] = functools.partial(extract_file, path, 0, math.inf)
     medians = {length: median for length, (median, _) in cpu_milliseconds(contestants, rounds=7).items()}
     first = next(iter(medians.values()))
@@ -282,7 +282,7 @@ def main() -> None:
         golden = SHARED / "clips" / "real01_fishin_a.flac"
         path = options.clip or (str(golden) if golden.is_file() else str(music_path))
         if path == str(music_path):
-            soundfile.write(music_path, synthesise(), SR)
+            soundfile.write(music_path, synthesise(noise=0.001), SR)
         info = soundfile.info(path)
         print(
             f"{Path(path).name}: {info.duration:.2f} s, {info.samplerate} Hz, {info.channels} channels, {info.format}"
