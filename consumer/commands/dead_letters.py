@@ -14,6 +14,7 @@ from typing import Final
 import click
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from consumer import dead_letter
@@ -25,6 +26,8 @@ from consumer.settings import Settings
 
 _REASONS: Final = tuple(str(reason) for reason in Reason)
 _output = Console(highlight=False)
+# Columns from which on a message fits beside the others.
+_WIDE: Final = 120
 _reason = click.option(
     "--reason",
     "reasons",
@@ -65,7 +68,14 @@ def list_(reasons: tuple[str, ...], limit: int, as_json: bool) -> None:
     if not counts:
         _output.print("There are no dead letters" + (" of these reasons." if reasons else "."))
         return
-    _output.print(_letters_table(latest[::-1]))
+    if _output.width >= _WIDE:
+        _output.print(_letters_table(latest[::-1]))
+    else:
+        # Beside the other columns a message would be one word wide.
+        for letter in latest[::-1]:
+            row = _letter_row(letter)
+            _output.print("  ".join(row[:-1]), style="bold", no_wrap=True, overflow="ellipsis")
+            _output.print(Padding(row[-1], (0, 0, 0, 4)))
     _output.print()
     _output.print(_counts_table(counts))
 
@@ -123,14 +133,18 @@ def _letters_table(letters: list[StoredLetter]) -> Table:
     table.add_column("TRIES", justify="right")
     table.add_column("MESSAGE", overflow="fold", ratio=1)
     for letter in letters:
-        table.add_row(
-            letter.header(dead_letter.FIRST_SEEN)[:19].replace("T", " "),
-            letter.reason,
-            *(escape(_printable(text)) for text in (_text(letter.key) or "-", letter.source)),
-            escape(_printable(letter.header(dead_letter.ATTEMPTS))),
-            escape(_printable(letter.header(dead_letter.MESSAGE))),
-        )
+        table.add_row(*_letter_row(letter))
     return table
+
+
+def _letter_row(letter: StoredLetter) -> list[str]:
+    return [
+        letter.header(dead_letter.FIRST_SEEN)[:19].replace("T", " "),
+        letter.reason,
+        *(escape(_printable(text)) for text in (_text(letter.key) or "-", letter.source)),
+        escape(_printable(letter.header(dead_letter.ATTEMPTS))),
+        escape(_printable(letter.header(dead_letter.MESSAGE))),
+    ]
 
 
 def _counts_table(counts: Counter[str]) -> Table:

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,15 +18,19 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, Sampler
 from opentelemetry.trace import SpanKind, TraceFlags, format_span_id, format_trace_id
 
+from consumer.analyst import AnalystPlan
 from consumer.errors import AudioNotFoundError, AudioStoreUnavailableError, ConfigurationError
+from consumer.pool import Pool
 from consumer.settings import Settings
 from consumer.spans import SpanTracing
 from consumer.timing import Timing, stage_seconds
 from consumer.topics import DEAD_LETTERS, EMOTION_EVENTS, TRACK_ANALYSIS, TRACK_EMOTIONS, TRACK_EVENTS
 from consumer.tracing import OFF, Trace, Tracing, open_tracing, with_context
+from model.registry import SHIPPED_ROOT, Registry
 from tests.consumer import test_known_lane as known
 from tests.consumer import test_new_lane as new
 from tests.consumer.records import track_emotion_json, track_event_json
+from tests.integration.traffic import write_track
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT_ID = "00f067aa0ba902b7"
@@ -207,6 +212,49 @@ def test_a_malformed_context_begins_a_trace_of_its_own(monkeypatch: pytest.Monke
     recorder = Recorder()
     through_known_lane(monkeypatch, recorder.tracing, track_event_json(), [("traceparent", b"\xff-not-one")])
     assert recorder.one(f"process {TRACK_EVENTS.name}").parent is None
+
+
+@pytest.mark.slow
+def test_stages_in_a_pool_process_are_spans_of_the_event_with_their_own_times(tmp_path: Path) -> None:
+    recorder = Recorder()
+    track = write_track(tmp_path / "track.wav", 0, seconds=70.0)
+    settings = Settings(audio_roots=(tmp_path,), pool_size=1)
+    version = Registry(SHIPPED_ROOT).load("champion").version
+
+    async def scenario(bench: new.Bench) -> None:
+        plan = AnalystPlan(settings=settings, model_version=version, scratch=tmp_path)
+        pool = Pool(plan, size=1, timeout_seconds=60, metrics=bench.metrics)
+        bench.models.version = version
+        bench.watch.look()
+        bench.lane._pool = pool
+        await pool.start()
+        try:
+            uploaded = track_event_json(event_type="track_uploaded", audio_uri=str(track))
+            await bench.accept(0, uploaded, CONTEXT)
+            while bench.lane.in_flight:
+                await asyncio.sleep(0.01)
+        finally:
+            await pool.stop()
+
+    async def patient() -> None:
+        bench = new.Bench(recorder.tracing)
+        await asyncio.wait_for(scenario(bench), 120)
+        await bench.lane.stop()
+
+    asyncio.run(patient())
+    analyse = recorder.one("analyse")
+    # Two fragments of 30 s; the first decode looks at the file.
+    assert recorder.children(analyse) == ["fetch", "decode", "decode", "extract", "decode", "extract", "predict"]
+    stages = [span for span in recorder.spans if span.parent is not None and span.parent.span_id == id_of(analyse)]
+    edges = [
+        analyse.start_time,
+        *(edge for span in stages for edge in (span.start_time, span.end_time)),
+        analyse.end_time,
+    ]
+    known_edges = [edge for edge in edges if edge is not None]
+    assert len(known_edges) == len(edges)
+    # Two processes' clocks are one machine's: in order, but for what a clock is set by meanwhile.
+    assert all(later - earlier > -5_000_000 for earlier, later in itertools.pairwise(known_edges))
 
 
 def test_with_context_replaces_the_one_that_is_there() -> None:
