@@ -150,6 +150,9 @@ class Metrics:
         self.produce_failures = counter(
             "produce_failures_total", "Messages Kafka refused, or did not acknowledge in time.", ["topic"]
         )
+        self.produce_waiting = gauge_from_zero(
+            "produce_waiting_seconds", "How long Kafka has not acknowledged what was produced; 0 up to five.", ["lane"]
+        )
         self.last_progress = gauge_from_zero(
             "last_progress_timestamp_seconds", "When the lane last committed, or found nothing to do.", ["lane"]
         )

@@ -207,6 +207,9 @@ class BatchOutbox:
                 warned = now
                 facts = {"messages": left, "seconds": round(now - started, 1)}
                 logger.warning("waiting for Kafka to acknowledge", extra={"facts": facts})
+                self._metrics.produce_waiting.labels("known").set(now - started)
+        if warned != started:
+            self._metrics.produce_waiting.labels("known").set(0)
         if self._errors:
             error, topic = self._errors[0]
             raise BrokerError(f"Kafka did not take {len(self._errors)} messages; the first, to {topic}: {error}")
@@ -297,11 +300,16 @@ class AsyncOutbox:
                 await self._produce(message, partial(delivery.done, message))
 
     async def _wait(self, delivery: "_Delivery", started: float) -> list[Outgoing]:
+        waiting = self._metrics.produce_waiting.labels("new")
         while True:
             done, _ = await asyncio.wait((delivery.future,), timeout=_LOUD_AFTER_SECONDS)
+            seconds = time.monotonic() - started
             if done:
+                if seconds > _LOUD_AFTER_SECONDS:
+                    waiting.set(0)
                 return delivery.future.result()
-            facts = {"messages": delivery.left, "seconds": round(time.monotonic() - started, 1)}
+            waiting.set(seconds)
+            facts = {"messages": delivery.left, "seconds": round(seconds, 1)}
             logger.warning("waiting for Kafka to acknowledge", extra={"facts": facts})
 
     async def _produce(self, message: Outgoing, on_delivery: Callable[[KafkaError | None, Message], None]) -> None:

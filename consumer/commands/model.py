@@ -308,7 +308,9 @@ def status(
         _print_json({"version": manifest.version, "retrain": due, "signs": signs})
     else:
         _output.print(model_tables.status_table(signs, manifest.version))
-        _output.print("a retrain is due" if due else "no sign that a retrain is due")
+        unmeasured = sum(sign.due is None for sign in signs)
+        rest = f"; {unmeasured} of {len(signs)} signs were not measured" if unmeasured else ""
+        _output.print(f"{'a retrain is due' if due else 'no sign that a retrain is due'}{rest}", soft_wrap=True)
     if due:
         sys.exit(1)
 
