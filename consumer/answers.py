@@ -91,7 +91,7 @@ class Answer(NamedTuple):
     is_late: bool
 
 
-class _Play(Struct, omit_defaults=True):
+class _Play(Struct, omit_defaults=True, gc=False):
     """The part of an EmotionEvent that is not the judgement."""
 
     schema_version: int
@@ -149,7 +149,7 @@ def build_answer(event: TrackEvent, track: KnownTrack, moment: Moment, *, known:
             event.playlist_id,
         )
     )
-    value = b"%b,%b}" % (play[:-1], track.judgement_json)
+    value = b"".join((play[:-1], b",", track.judgement_json, b"}"))
     return Answer(value, [("ce_id", event_id.encode()), ("ce_time", moment.header), *_EMOTION_EVENT_HEADERS], is_late)
 
 

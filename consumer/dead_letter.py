@@ -191,7 +191,10 @@ def clean_message(message: str) -> str:
         At most ``MAX_MESSAGE_CHARACTERS`` characters; URL credentials and queries replaced by ``...``.
     """
     hidden = hide_url_secrets(message)
-    line = "".join(character if character.isprintable() else " " for character in hidden)
+    if hidden.isprintable():
+        line = hidden
+    else:
+        line = "".join(character if character.isprintable() else " " for character in hidden)
     return line if len(line) <= MAX_MESSAGE_CHARACTERS else line[: MAX_MESSAGE_CHARACTERS - 1] + "…"
 
 

@@ -46,6 +46,7 @@ LANE: Final = "known"
 RESTORED: Final = "known_lane_restored"
 _LAG_EVERY_SECONDS: Final = 5.0
 _FETCH_AHEAD_KILOBYTES: Final = 32 * 1024
+_FETCH_BACKOFF_MS: Final = 10
 _REPEAT_ERROR_SECONDS: Final = 10.0
 _COMMIT_AGAIN_SECONDS: Final = 1.0
 # The group's coordinator restarts, moves, or is out of reach: the commit is as good as ever, only later.
@@ -148,6 +149,8 @@ class KnownLane:
                 "isolation.level": "read_committed",
                 # What librdkafka fetches ahead: a second's worth, not 64 MB and more.
                 "queued.max.messages.kbytes": _FETCH_AHEAD_KILOBYTES,
+                # Once that is full, librdkafka would fetch nothing for a second: large messages made the lane stall.
+                "fetch.queue.backoff.ms": _FETCH_BACKOFF_MS,
                 "on_commit": self._on_commit,
                 "error_cb": self._on_error,
             },

@@ -7,7 +7,7 @@ beside it, so that a ratio can be taken. Pass the registry in: tests make their 
 
 import itertools
 import math
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final
 
@@ -255,12 +255,12 @@ def observe_many(histogram: Histogram, values: Sequence[float]) -> None:
         What was measured; may be empty.
     """
     # The client has no call for this. Its buckets hold their own share each, not the running total.
-    counts = [0] * len(histogram._upper_bounds)
-    for value in values:
-        counts[bisect_left(histogram._upper_bounds, value)] += 1
-    for bucket, count in zip(histogram._buckets, counts, strict=True):
-        if count:
-            bucket.inc(count)
+    ordered, below = sorted(values), 0
+    for bucket, bound in zip(histogram._buckets, histogram._upper_bounds, strict=True):
+        upto = bisect_right(ordered, bound, below)
+        if upto > below:
+            bucket.inc(upto - below)
+            below = upto
     histogram._sum.inc(sum(values))
 
 
