@@ -3,8 +3,10 @@
 - known lane: this worker, a bare confluent-kafka loop with the same guarantee, Quix Streams and a plain Faust agent
   take turns at the same backlog; medians of the rounds, and ratios;
 - new lane: analyses a second against the ear alone on the same files and cores;
-- latency of the known lane at half of its capacity;
-- restore: a table of many tracks, time to ready and memory a track, twice.
+- latencies from ``occurred_at``: known tracks at half of what the machine answers, new ones at 0.7;
+- restore: a table of many tracks, time and memory a track, twice;
+- scale: what 1, 2 and 4 workers restore and answer together on this machine's cores;
+- transactions: what ``EMOTION_TRANSACTIONS`` costs, and what it saves after ``kill -9``.
 
 Ratios are the result; absolute figures depend on the machine and on who else uses it, so processor time is given
 beside the clock's.
@@ -18,25 +20,29 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench.bulk import PARTITIONS, bulk_producer, end_offset, play_json, read_latencies, send
+from tests.bench.bulk import end_offset
 from tests.bench.contest import KNOWN_TRACKS, Bench, Contestant, Run, family_cpu
+from tests.bench.fleet import restore, scale
+from tests.bench.latency import known_latency, new_latency, stamp_on_arrival
+from tests.bench.transactions import transactions
 from tests.integration.kafka import Cluster
 from tests.integration.worker import WorkerProcess
 
+PARTS = ("known", "latency", "new", "restore", "scale", "transactions")
 
-def known_lane(bench: Bench, record: dict[str, object], rounds: int, peers_python: str | None) -> float:
-    """Let the contestants take turns; print the table and give the worker's rate."""
+
+def known_lane(bench: Bench, record: dict[str, object], rounds: int, events: int, peers_python: str | None) -> None:
+    """Let the contestants take turns, and print the table."""
     python = sys.executable
     contestants = [
-        Contestant("this worker", [], 100_000),
-        Contestant("bare confluent-kafka loop", [python, "-m", "tests.bench.peer_bare"], 100_000),
-        Contestant("plain Faust agent", [python, "-m", "tests.bench.peer_faust"], 10_000),
+        Contestant("this worker", [], events),
+        Contestant("bare confluent-kafka loop", [python, "-m", "tests.bench.peer_bare"], events),
+        Contestant("plain Faust agent", [python, "-m", "tests.bench.peer_faust"], events // 10),
     ]
     if peers_python:
-        contestants.insert(2, Contestant("Quix Streams", [peers_python, "-m", "tests.bench.peer_quix"], 60_000))
+        contestants.insert(2, Contestant("Quix Streams", [peers_python, "-m", "tests.bench.peer_quix"], events))
     bench.fresh_topics()
     bench.seed(record, KNOWN_TRACKS)
     bench.backlog(max(contestant.events for contestant in contestants))
@@ -53,46 +59,17 @@ def known_lane(bench: Bench, record: dict[str, object], rounds: int, peers_pytho
         cpu = statistics.median(b.cpu_microseconds / a.cpu_microseconds for a, b in zip(ours, theirs, strict=True))
         rate, spent = (statistics.median(getattr(r, f) for r in theirs) for f in ("rate", "cpu_microseconds"))
         print(f"  {name:28}{rate:>10,.0f}{spent:>15.1f}{ratio:>9.2f}{cpu:>11.2f}", flush=True)
-    return statistics.median(run.rate for run in ours)
 
 
-def latency(bench: Bench, record: dict[str, object], rate: float, seconds: float) -> None:
-    """Play known tracks steadily at ``rate`` and print the quantiles of occurred_at to classified_at."""
-    bench.fresh_topics()
-    bench.seed(record, KNOWN_TRACKS)
-    label = f"latency-{time.monotonic_ns()}"
-    with WorkerProcess(
-        bench.bootstrap, bench.directory, label, lanes="known", app_id=label, log_level="WARNING"
-    ) as worker:
-        assert worker.metric("emotion_table_tracks") == KNOWN_TRACKS
-        producer = bulk_producer(bench.bootstrap, linger_ms=1)
-        begun, sent = time.monotonic(), 0
-        while (elapsed := time.monotonic() - begun) < seconds:
-            due = int(elapsed * rate)
-            for number in range(sent, due):
-                name = f"track-{number * 7919 % KNOWN_TRACKS:07d}"
-                send(producer, "track-events", play_json(number, name, datetime.now(UTC).isoformat()), name)
-            sent = due
-            producer.poll(0.001)
-        producer.flush()
-        latencies = read_latencies(bench.bootstrap, dict.fromkeys(range(PARTITIONS), 0), sent)
-    cuts = statistics.quantiles(latencies, n=1000)
-    print(f"\nknown lane's latency at {rate:,.0f} events/s for {seconds:.0f} s, occurred_at to classified_at")
-    print(
-        f"  p50 {cuts[499] * 1000:.1f} ms   p99 {cuts[989] * 1000:.1f} ms   p99.9 {cuts[998] * 1000:.1f} ms   "
-        f"highest {max(latencies) * 1000:.0f} ms   ({len(latencies):,} answers)",
-        flush=True,
-    )
-
-
-def new_lane(bench: Bench, rounds: int, analyses: int) -> None:
-    """Time new tracks through the worker against the ear alone, in turns, on 30 s of audio each."""
+def new_lane(bench: Bench, rounds: int, analyses: int, latency_seconds: float) -> None:
+    """Time new tracks through the worker against the ear alone, in turns, on 30 s of audio each; then latency."""
     cores = len(os.sched_getaffinity(0))
     piece = bench.platform.track(30, seconds=30.0)
     path = bench.platform.folder / f"{piece}.wav"
     ear: list[Run] = []
     stream: list[Run] = []
     bench.fresh_topics()
+    stamp_on_arrival(bench)
     with WorkerProcess(bench.bootstrap, bench.directory, "new-lane", pool_size=cores, app_id="new-lane") as worker:
         for number in range(-1, rounds):
             heard = hear_alone(path, analyses // cores)
@@ -106,37 +83,14 @@ def new_lane(bench: Bench, rounds: int, analyses: int) -> None:
             if number >= 0:  # the first turn warms both
                 ear.append(heard)
                 stream.append(Run(analyses / seconds, 1e6 * spent / analyses))
-    ratio = statistics.median(s.rate / (cores * e.rate) for s, e in zip(stream, ear, strict=True))
-    cpu_ratio = statistics.median(e.cpu_microseconds / s.cpu_microseconds for s, e in zip(stream, ear, strict=True))
-    print(f"\nnew lane, {analyses} new tracks of 30 s a turn, {rounds} turns, {cores} cores")
-    print(f"  the ear alone, one process   {statistics.median(e.rate for e in ear):8.2f} tracks/s")
-    print(f"  the stream                   {statistics.median(s.rate for s in stream):8.2f} tracks/s")
-    print(f"  stream / (cores × ear)       {ratio:8.2f}   by processor time {cpu_ratio:.2f}", flush=True)
-
-
-def restore(bench: Bench, record: dict[str, object], tracks: int) -> None:
-    """Time a worker's start with an empty and with a full table, twice, and weigh the table."""
-    print(f"\nrestore of {tracks:,} tracks")
-    idle, empty = 0.0, 0
-    for name, count in (("empty", 0), ("full", tracks), ("full again", tracks)):
-        if name != "full again":
-            bench.fresh_topics()
-            bench.seed(record, count)
-        label = f"restore-{time.monotonic_ns()}"
-        begun = time.monotonic()
-        with WorkerProcess(bench.bootstrap, bench.directory, label, lanes="known", app_id=label) as worker:
-            ready = time.monotonic() - begun
-            assert worker.metric("emotion_table_tracks") == count
-            memory = worker.rss_bytes()
-        if not count:
-            idle, empty = ready, memory
-            print(f"  {name:12} ready after {ready:5.1f} s", flush=True)
-            continue
-        print(
-            f"  {name:12} ready after {ready:5.1f} s, {ready - idle:.1f} s of it for the table   "
-            f"{(memory - empty) / count:.0f} bytes a track",
-            flush=True,
-        )
+        print(f"\nnew lane, {analyses} new tracks of 30 s a turn, {rounds} turns, {cores} cores")
+        ratio = statistics.median(s.rate / (cores * e.rate) for s, e in zip(stream, ear, strict=True))
+        cpu_ratio = statistics.median(e.cpu_microseconds / s.cpu_microseconds for s, e in zip(stream, ear, strict=True))
+        rate = statistics.median(run.rate for run in stream)
+        print(f"  the ear alone, one process   {statistics.median(e.rate for e in ear):8.2f} tracks/s")
+        print(f"  the stream                   {rate:8.2f} tracks/s")
+        print(f"  stream / (cores × ear)       {ratio:8.2f}   by processor time {cpu_ratio:.2f}", flush=True)
+        new_latency(bench, worker, path, rate, latency_seconds)
 
 
 def hear_alone(path: Path, analyses: int) -> Run:
@@ -162,13 +116,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the bench."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="turns of each contestant")
+    parser.add_argument("--events", type=int, default=100_000, help="known tracks' plays a turn")
     parser.add_argument("--analyses", type=int, default=60, help="new tracks a turn")
     parser.add_argument("--tracks", type=int, default=1_000_000, help="tracks to restore")
-    parser.add_argument("--latency-seconds", type=float, default=20)
+    parser.add_argument("--latency-seconds", type=float, default=60)
     parser.add_argument("--peers-python", help="interpreter of the environment that has Quix Streams")
-    parser.add_argument("--only", choices=("known", "new", "restore"), action="append", help="parts to run")
+    parser.add_argument("--only", choices=PARTS, action="append", help="parts to run")
     options = parser.parse_args(arguments)
-    parts = options.only or ("known", "new", "restore")
+    parts = options.only or PARTS
     # The broker runs for minutes here and must not be what is measured.
     os.environ["EMOTION_KAFKA_FULL_JIT"] = "1"
     with tempfile.TemporaryDirectory() as scratch, Cluster(Path(scratch) / "kafka") as cluster:
@@ -177,12 +132,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         bench = Bench(cluster.bootstrap(), directory)
         record = bench.real_record()
         if "known" in parts:
-            rate = known_lane(bench, record, options.rounds, options.peers_python)
-            latency(bench, record, rate / 2, options.latency_seconds)
+            known_lane(bench, record, options.rounds, options.events, options.peers_python)
+        if "latency" in parts:
+            known_latency(bench, record, options.latency_seconds)
         if "new" in parts:
-            new_lane(bench, options.rounds, options.analyses)
+            new_lane(bench, options.rounds, options.analyses, options.latency_seconds)
         if "restore" in parts:
             restore(bench, record, options.tracks)
+        if "scale" in parts:
+            scale(bench, record, options.tracks // 4, 3 * options.events)
+        if "transactions" in parts:
+            transactions(bench, record, options.rounds, options.events)
 
 
 if __name__ == "__main__":

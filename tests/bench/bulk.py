@@ -3,17 +3,26 @@
 import json
 import time
 from datetime import datetime
+from typing import NamedTuple
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 PARTITIONS = 4
 
 
-def play_json(number: int, track_id: str, occurred_at: str) -> str:
+class Taken(NamedTuple):
+    """Seconds from an event's ``occurred_at`` to its answer's ``classified_at``, and to its timestamp in Kafka."""
+
+    classified: float
+    appended: float
+
+
+def play_json(number: int, track_id: str, occurred_at: str, audio_uri: str | None = None) -> str:
     """Write a TrackEvent as the platform would, without the cost of an encoder."""
     return (
         f'{{"schema_version":1,"event_id":"bench-{number:09d}","event_type":"track_played",'
-        f'"occurred_at":"{occurred_at}","track_id":"{track_id}","audio_uri":"file:///music/{track_id}.flac",'
+        f'"occurred_at":"{occurred_at}","track_id":"{track_id}",'
+        f'"audio_uri":"{audio_uri or f"file:///music/{track_id}.flac"}",'
         f'"session_id":"session-{number % 1000}","listener_id":"listener-{number % 500}"}}'
     )
 
@@ -70,17 +79,32 @@ def read_one(bootstrap: str, topic: str) -> dict[str, object]:
         consumer.close()
 
 
-def read_latencies(bootstrap: str, places: dict[int, int], expected: int) -> list[float]:
-    """Read answers from the given offsets on and give their latencies in seconds, until all have come."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "bench-latency", "log_level": 0})
-    consumer.assign([TopicPartition("emotion-events", partition, offset) for partition, offset in places.items()])
-    latencies: list[float] = []
-    deadline = time.monotonic() + 120
-    while len(latencies) < expected and time.monotonic() < deadline:
-        for message in consumer.consume(10_000, 0.5):
-            payload = json.loads(message.value() or b"{}")
-            taken = datetime.fromisoformat(payload["classified_at"]) - datetime.fromisoformat(payload["occurred_at"])
-            latencies.append(taken.total_seconds())
-    consumer.close()
-    assert len(latencies) >= expected, f"{len(latencies)} answers to {expected} plays"
+def read_latencies(bootstrap: str, places: dict[int, int], expected: int) -> list[Taken]:
+    """Read answers from the given offsets on and give their latencies, until all have come."""
+    latencies: list[Taken] = []
+    for message in read_answers(bootstrap, places, expected):
+        payload = json.loads(message.value() or b"{}")
+        occurred = datetime.fromisoformat(payload["occurred_at"]).timestamp()
+        classified = datetime.fromisoformat(payload["classified_at"]).timestamp()
+        latencies.append(Taken(classified - occurred, message.timestamp()[1] / 1000 - occurred))
     return latencies
+
+
+def read_answers(bootstrap: str, places: dict[int, int], expected: int) -> list[Message]:
+    """Read what ``emotion-events`` holds from the given offsets to its end, at least so many messages."""
+    consumer = Consumer(
+        {"bootstrap.servers": bootstrap, "group.id": "bench-read", "enable.partition.eof": True, "log_level": 0}
+    )
+    consumer.assign([TopicPartition("emotion-events", partition, offset) for partition, offset in places.items()])
+    messages: list[Message] = []
+    ended: set[int | None] = set()
+    deadline = time.monotonic() + 120
+    while len(messages) < expected or len(ended) < len(places):
+        assert time.monotonic() < deadline, f"{len(messages)} answers to {expected} plays"
+        for message in consumer.consume(10_000, 0.5):
+            if message.error() is not None:
+                ended.add(message.partition())
+            else:
+                messages.append(message)
+    consumer.close()
+    return messages

@@ -6,7 +6,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,11 +33,14 @@ class Contestant:
         Takes brokers and a consumer group as its last two arguments; empty for the worker itself.
     events : int
         How much of the backlog is timed: enough for seconds of work, no more.
+    settings : dict
+        More of the worker's, without their prefix and in lower case.
     """
 
     name: str
     command: list[str]
     events: int
+    settings: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +104,15 @@ class Bench:
 
     def turn(self, contestant: Contestant, label: str) -> Run:
         """Let one contestant work through the backlog under a new group, timed from a tenth of its events to all."""
-        base = self._written()
+        base = self.written()
         with self._started(contestant, label) as pid:
             deadline = time.monotonic() + 180
-            while (done := self._written() - base) < contestant.events * 0.1:
+            while (done := self.written() - base) < contestant.events * 0.1:
                 if not is_alive(pid) or time.monotonic() > deadline:
                     raise TimeoutError(f"{contestant.name} answered {done} events: {self._told(label)}")
                 time.sleep(0.01)
             first, begun, cpu = done, time.monotonic(), family_cpu(pid)
-            while (done := self._written() - base) < contestant.events:
+            while (done := self.written() - base) < contestant.events:
                 if not is_alive(pid) or time.monotonic() > deadline:
                     raise TimeoutError(
                         f"{contestant.name} stopped at {done} of {contestant.events} events: {self._told(label)}"
@@ -118,10 +121,14 @@ class Bench:
             seconds, spent = time.monotonic() - begun, family_cpu(pid) - cpu
         return Run((done - first) / seconds, 1e6 * spent / (done - first))
 
+    def written(self) -> int:
+        """Give the number of answers in Kafka; every transaction counts as one more in each partition it wrote to."""
+        return end_offset(self.bootstrap, "emotion-events")
+
     @contextlib.contextmanager
     def _started(self, contestant: Contestant, label: str) -> Iterator[int]:
         if not contestant.command:
-            settings = {"lanes": "known", "app_id": label, "log_level": "WARNING"}
+            settings = {"lanes": "known", "app_id": label, "log_level": "WARNING"} | contestant.settings
             worker = WorkerProcess(self.bootstrap, self.directory, label, **settings)
             with worker.start(wait=False):
                 yield worker.pid
@@ -140,9 +147,6 @@ class Bench:
 
     def _told(self, label: str) -> str:
         return (self.directory / f"{label}.log").read_text(errors="replace")[-2000:]
-
-    def _written(self) -> int:
-        return end_offset(self.bootstrap, "emotion-events")
 
     def _topics(self) -> list[str]:
         return list(admin(self.bootstrap).list_topics(timeout=10).topics)

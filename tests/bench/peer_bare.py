@@ -47,7 +47,8 @@ def main(bootstrap: str, group: str) -> None:
             producer.flush()
             if failures:
                 raise SystemExit(str(failures[0]))
-            consumer.commit(asynchronous=False)
+            # As the worker: a commit that is lost gives events again, and none is lost with it.
+            consumer.commit(asynchronous=True)
 
 
 if __name__ == "__main__":

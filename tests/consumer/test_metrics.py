@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.metrics_core import Metric
 
-from consumer.metrics import LABEL_VALUES, Metrics
+from consumer.metrics import LABEL_VALUES, SECONDS_BUCKETS, Metrics, observe_many
 
 OPEN_LABELS = {"partition", "role", "version", "feature_version"}
 UNITS = ("_seconds", "_bytes", "_ratio", "_info", "_psi", "_ks", "_size")
@@ -102,3 +102,23 @@ def test_two_registries_do_not_share_counts(metrics: Metrics) -> None:
 def test_latency_buckets_hold_the_objective(registry: CollectorRegistry) -> None:
     Metrics(registry).latency.labels(lane="known").observe(59.9)
     assert registry.get_sample_value("emotion_latency_seconds_bucket", {"lane": "known", "le": "60.0"}) == 1
+
+
+def test_observe_many_counts_as_observing_one_by_one() -> None:
+    values = [0.0, 0.001, 0.0011, 7.0, 299.0, 300.0, 1e6, -0.5, 0.25, 0.25]
+    registry = CollectorRegistry()
+    single, many = (Histogram(name, "h", buckets=SECONDS_BUCKETS, registry=registry) for name in ("single", "many"))
+    for value in values:
+        single.observe(value)
+    observe_many(many, values)
+    observe_many(many, [])
+    samples = [
+        [
+            (sample.name.partition("_")[2], sample.labels, sample.value)
+            for sample in family.samples
+            if "created" not in sample.name
+        ]
+        for histogram in (single, many)
+        for family in histogram.collect()
+    ]
+    assert samples[0] == samples[1]

@@ -15,10 +15,10 @@ from datetime import datetime
 import pytest
 
 from tests.consumer.hostile import response, scripted
-from tests.integration.administration import await_no_lag, committed_offsets, read_topic
+from tests.integration.administration import await_no_lag, committed_offsets, lag, read_topic
 from tests.integration.auditor import Auditor
 from tests.integration.conftest import Record, WorkerFactory
-from tests.integration.faults import judge
+from tests.integration.faults import judge, until
 from tests.integration.traffic import POISON, Load, Platform, tracks
 from tests.integration.worker import WorkerProcess
 
@@ -32,13 +32,15 @@ def test_poison_of_every_shape_in_five_percent_of_the_stream(
     bootstrap: str, platform: Platform, auditor: Auditor, new_worker: WorkerFactory, record: Record
 ) -> None:
     catalogue = tracks(platform, 10)
-    worker = new_worker(bootstrap, session_timeout_seconds=60).start()
+    # A worker for each lane, as they are deployed.
+    known = new_worker(bootstrap, "known", lanes="known", session_timeout_seconds=60).start()
+    new = new_worker(bootstrap, "new", lanes="new", session_timeout_seconds=60).start()
     platform.mix(catalogue, 200, poison_share=0.5)
     platform.flush()
     assert auditor.wait(platform.entries, 60).balanced
     rates: dict[float, list[float]] = {0.0: [], 0.05: []}
     for share in (0.0, 0.05) * 3:
-        rate = healthy_events_per_second(bootstrap, worker, platform, auditor, catalogue, poison_share=share)
+        rate = healthy_events_per_second(bootstrap, known, new, platform, auditor, catalogue, poison_share=share)
         rates[share].append(rate)
     healthy, spoiled = (statistics.median(rates[share]) for share in (0.0, 0.05))
     verdict = auditor.wait(platform.entries, 60)
@@ -50,28 +52,37 @@ def test_poison_of_every_shape_in_five_percent_of_the_stream(
 
 def healthy_events_per_second(
     bootstrap: str,
-    worker: WorkerProcess,
+    known: WorkerProcess,
+    new: WorkerProcess,
     platform: Platform,
     auditor: Auditor,
     catalogue: list[str],
     *,
     poison_share: float,
 ) -> float:
-    """Let a backlog wait for the warm worker and give the rate of its answers between the first and the last.
+    """Let a backlog wait for the known lane and give the rate of its answers between the first and the last.
 
-    The worker is halted meanwhile, not ended: a start would be measured with it. Nobody reads along either, because
-    an auditor on the same cores takes more of them than the worker.
+    The workers are halted meanwhile, not ended: a start would be measured with it. The new lane goes on when the
+    known one is through. At full speed, poison that only an analysis finds out asks for some 900 analyses a second,
+    and on the same cores they would be what is measured, as would an auditor that reads along.
     """
-    assert worker.process is not None
-    worker.process.send_signal(signal.SIGSTOP)
+    for worker in (known, new):
+        _signal(worker, signal.SIGSTOP)
     platform.mix(catalogue, 60_000, poison_share=poison_share)
     platform.flush()
     read = len(auditor.emotions)
-    worker.process.send_signal(signal.SIGCONT)
+    _signal(known, signal.SIGCONT)
+    until(known, lambda: not lag(bootstrap, app_id="emotion-stream-known"), "the known lane is through", 120)
+    _signal(new, signal.SIGCONT)
     await_no_lag(bootstrap, 120)
     assert auditor.follow(platform.entries, 120, until_missing=0) == 0
     times = [datetime.fromisoformat(emotion.payload["classified_at"]) for emotion in auditor.emotions[read:]]
     return len(times) / (max(times) - min(times)).total_seconds()
+
+
+def _signal(worker: WorkerProcess, number: signal.Signals) -> None:
+    assert worker.process is not None, "the worker is not started"
+    worker.process.send_signal(number)
 
 
 @pytest.fixture

@@ -1,0 +1,127 @@
+"""The stream bench's latencies: known tracks at half of what the machine answers, new ones at seven tenths."""
+
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from confluent_kafka import Producer
+
+from tests.bench.bulk import PARTITIONS, Taken, bulk_producer, end_offset, play_json, read_latencies, send
+from tests.bench.contest import KNOWN_TRACKS, Bench
+from tests.integration.administration import set_topic_config
+from tests.integration.worker import WorkerProcess
+
+BUDGET_SECONDS = 60.0
+
+
+def known_latency(bench: Bench, record: dict[str, object], seconds: float) -> None:
+    """Find what the worker answers beside this load generator, and print the latencies at half of it."""
+    _empty_topics(bench)
+    bench.seed(record, KNOWN_TRACKS)
+    label = f"latency-{time.monotonic_ns()}"
+    settings = {"lanes": "known", "app_id": label, "log_level": "WARNING"}
+    with WorkerProcess(bench.bootstrap, bench.directory, label, **settings) as worker:
+        assert worker.metric("emotion_table_tracks") == KNOWN_TRACKS
+        numbers = itertools.count()
+        capacity = _capacity(bench, numbers)
+        _wait_until_answered(bench, next(numbers))
+        base = _ends(bench)
+        rate = capacity / 2
+        sent = _play_steadily(bench, rate, seconds, lambda: _known_play(next(numbers)))
+        taken = read_latencies(bench.bootstrap, base, sent)
+    print(f"\nknown lane's latency; {capacity:,.0f} events/s is all that worker, broker and load generator do together")
+    _print(f"at {rate:,.0f} events/s for {seconds:.0f} s", taken)
+
+
+def new_latency(bench: Bench, worker: WorkerProcess, path: Path, capacity: float, seconds: float) -> None:
+    """Print the latencies of new tracks of 30 s, evenly spread at seven tenths of the lane's capacity."""
+    assert worker.running
+    base, rate = _ends(bench), 0.7 * capacity
+    numbers = itertools.count()
+    uri = f"file://{path}"
+    sent = _play_steadily(bench, rate, seconds, lambda: _new_play(next(numbers), uri))
+    taken = read_latencies(bench.bootstrap, base, sent)
+    _print(f"latency at 0.7 of the stream's rate, {rate:.1f} tracks/s evenly for {seconds:.0f} s", taken)
+
+
+def _print(what: str, taken: list[Taken]) -> None:
+    print(f"  {what}: {len(taken):,} answers")
+    for name, latencies in (
+        ("occurred_at to classified_at", [one.classified for one in taken]),
+        ("occurred_at to Kafka's log", [one.appended for one in taken]),
+    ):
+        cuts = statistics.quantiles(latencies, n=1000)
+        print(
+            f"    {name:30} p50 {cuts[499] * 1000:6.1f} ms   p99 {cuts[989] * 1000:6.1f} ms   "
+            f"p99.9 {cuts[998] * 1000:6.1f} ms   highest {max(latencies) * 1000:5.0f} ms   "
+            f"{BUDGET_SECONDS - cuts[989]:.2f} s of the minute to spare",
+            flush=True,
+        )
+
+
+def _capacity(bench: Bench, numbers: Iterator[int], seconds: float = 8.0) -> float:
+    """Give the answers a second while the load generator sends as fast as it can."""
+    producer = bulk_producer(bench.bootstrap)
+    begun = time.monotonic()
+    while time.monotonic() - begun < seconds / 4:
+        _flood(producer, numbers)
+    base, counted = end_offset(bench.bootstrap, "emotion-events"), time.monotonic()
+    while time.monotonic() - begun < seconds:
+        _flood(producer, numbers)
+    rate = (end_offset(bench.bootstrap, "emotion-events") - base) / (time.monotonic() - counted)
+    producer.flush()
+    return rate
+
+
+def _flood(producer: Producer, numbers: Iterator[int]) -> None:
+    for number in itertools.islice(numbers, 1000):
+        send(producer, "track-events", *_known_play(number))
+    producer.poll(0)
+
+
+def _play_steadily(bench: Bench, rate: float, seconds: float, play: Callable[[], tuple[str, str]]) -> int:
+    """Produce ``rate`` plays a second, evenly; give their number."""
+    producer = bulk_producer(bench.bootstrap, linger_ms=1)
+    begun, sent = time.monotonic(), 0
+    while (elapsed := time.monotonic() - begun) < seconds:
+        for _ in range(sent, due := int(elapsed * rate)):
+            send(producer, "track-events", *play())
+        sent = due
+        producer.poll(0.001)
+    producer.flush()
+    return sent
+
+
+def _known_play(number: int) -> tuple[str, str]:
+    name = f"track-{number * 7919 % KNOWN_TRACKS:07d}"
+    return play_json(number, name, datetime.now(UTC).isoformat()), name
+
+
+def _new_play(number: int, uri: str) -> tuple[str, str]:
+    name = f"steady-{number}"
+    return play_json(number, name, datetime.now(UTC).isoformat(), uri), name
+
+
+def _empty_topics(bench: Bench) -> None:
+    bench.fresh_topics()
+    stamp_on_arrival(bench)
+
+
+def stamp_on_arrival(bench: Bench) -> None:
+    """Have the broker stamp an answer when it has it: the moment from which it can be read."""
+    set_topic_config(bench.bootstrap, "emotion-events", "message.timestamp.type", "LogAppendTime")
+
+
+def _ends(bench: Bench) -> dict[int, int]:
+    return {place: end_offset(bench.bootstrap, "emotion-events", place) for place in range(PARTITIONS)}
+
+
+def _wait_until_answered(bench: Bench, events: int) -> None:
+    deadline = time.monotonic() + 120
+    while (written := end_offset(bench.bootstrap, "emotion-events")) < events:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{written} answers to {events} plays")
+        time.sleep(0.1)
