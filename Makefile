@@ -6,7 +6,7 @@ BIN     = $(VENV)/bin
 PIP     = $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-compile
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test test-quick test-faults test-endurance bench-stream bench-features lint format typecheck check clean lock audit sbom
+.PHONY: help run setup setup-dev test test-quick test-faults test-endurance bench-stream bench-features bench-batch lint format typecheck check clean lock audit sbom
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -72,6 +72,9 @@ $(VENV)-bench/.stamp: requirements-bench.lock pyproject.toml
 # ARGS: see python -m tests.bench.bench_features --help.
 bench-features: $(VENV)-bench/.stamp ## Time the ear beside librosa and essentia: CPU, memory, cold start (ARGS="CLIP.flac")
 	@OMP_NUM_THREADS=1 $(VENV)-bench/bin/python -m tests.bench.bench_features $(ARGS)
+
+bench-batch: setup-dev $(VENV)/.warm ## Time `classify` beside bare loops over the same tracks: how much of the cores it uses
+	@$(BIN)/python -m tests.bench.bench_batch $(ARGS)
 
 lint: setup-dev ## Check style
 	@$(BIN)/ruff check .
