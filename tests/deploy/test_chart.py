@@ -109,6 +109,22 @@ def test_chart_containers_have_no_privileges_and_known_settings() -> None:
         assert {variable["name"] for variable in container["env"]} <= VARIABLES
 
 
+def test_chart_sends_spans_only_where_a_collector_is_named() -> None:
+    def names(documents: list[dict[str, Any]]) -> set[str]:
+        return {variable["name"] for container in containers(documents) for variable in container["env"]}
+
+    def opened(documents: list[dict[str, Any]]) -> list[int]:
+        (policy,) = [d for d in documents if d["kind"] == "NetworkPolicy"]
+        return [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]]
+
+    off, on = rendered(), rendered("--set", "tracing.endpoint=http://collector:4318")
+    assert names(on) - names(off) == {
+        "EMOTION_TRACING", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"
+    }  # fmt: skip
+    assert 4318 in opened(on)
+    assert 4318 not in opened(off)
+
+
 def test_chart_workers_are_probed_where_the_worker_answers() -> None:
     (probed, *_) = [c for c in containers(rendered()) if c["name"] == "worker"]
     assert probed["livenessProbe"]["httpGet"]["path"] == "/live"

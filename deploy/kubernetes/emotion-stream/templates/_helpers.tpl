@@ -25,6 +25,12 @@ capabilities: {drop: [ALL]}
 - {name: EMOTION_TOPIC_PARTITION_COUNT, value: {{ .Values.topics.partitions | quote }}}
 - {name: EMOTION_TOPIC_REPLICATION_FACTOR, value: {{ .Values.topics.replicationFactor | quote }}}
 - {name: EMOTION_METRICS_HOST, value: "0.0.0.0"}
+{{- with .Values.tracing }}{{- if .endpoint }}
+- {name: EMOTION_TRACING, value: "true"}
+- {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ .endpoint | quote }}}
+- {name: OTEL_TRACES_SAMPLER, value: parentbased_traceidratio}
+- {name: OTEL_TRACES_SAMPLER_ARG, value: {{ .sampleRatio | quote }}}
+{{- end }}{{- end }}
 {{- range $name, $value := .Values.settings }}
 - {name: {{ $name }}, value: {{ $value | quote }}}
 {{- end }}
