@@ -72,12 +72,20 @@ def _add_strip(
 
 @compiled
 def _frame_energies(
-    y: Samples, starts: Starts, length: int, n_fft: int, turns: NDArray[np.float64], signs: NDArray[np.float64]
+    y: Samples,
+    starts: Starts,
+    length: int,
+    n_fft: int,
+    n_open: int,
+    turns: NDArray[np.float64],
+    signs: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Walk over the signal once, noting the running sums where frames begin and what was added where they end.
 
     Parameters
     ----------
+    n_open : int
+        How many frames are open at most where another begins.
     turns : np.ndarray, shape (4, period), float64
         Cosine and sine of the window's turn, and of twice the turn.
     signs : np.ndarray, shape (period + 1,), float64
@@ -87,19 +95,19 @@ def _frame_energies(
     period = turns.shape[1]
     total = np.zeros(11)
     d = np.empty(11)
-    before = np.empty((n, 11))
+    before = np.empty((n_open, 11))
     out = np.empty(n)
     begun = ended = 0
     place = starts[0]
     while ended < n:
         if begun < n and starts[begun] == place:
             for q in range(len(total)):
-                before[begun, q] = total[q]
+                before[begun % n_open, q] = total[q]
             begun += 1
             continue
         if starts[ended] + length == place:
             for q in range(len(total)):
-                d[q] = total[q] - before[ended, q]
+                d[q] = total[q] - before[ended % n_open, q]
             phase = (starts[ended] - 1) % period  # the window counts from 1 in the frame
             c, s, c2, s2 = turns[0, phase], turns[1, phase], turns[2, phase], turns[3, phase]
             squares = 0.375 * d[0] - 0.5 * (c * d[1] + s * d[2]) + 0.125 * (c2 * d[3] + s2 * d[4])
@@ -135,7 +143,8 @@ def frame_energies(y: Samples, starts: Starts, length: int) -> NDArray[np.float6
     angle = 2 * np.pi * np.arange(length + 1) / (length + 1)
     turns = np.array([np.cos(angle), np.sin(angle), np.cos(2 * angle), np.sin(2 * angle)])
     signs = np.where(np.arange(length + 2) % 2, -1.0, 1.0)
-    return _frame_energies(y, starts, length, power_of_two(length), turns, signs)
+    n_open = int((np.searchsorted(starts, starts + length, side="right") - np.arange(len(starts))).max())
+    return _frame_energies(y, starts, length, power_of_two(length), n_open, turns, signs)
 
 
 def onset_curves(y: Samples, sr: int) -> tuple[EnergyCurve, EnergyCurve]:

@@ -24,6 +24,7 @@ _C4: Final = 261.6256  # Hz
 _FLOOR: Final = 0.01  # 20 dB below the strongest line
 _BATCH: Final = 8
 _REACH: Final = 12  # taps on each side of the half-band filter
+_STRETCH: Final = 4096  # results that it gives at a time
 
 
 class Semitones(NamedTuple):
@@ -203,23 +204,30 @@ def _half_band_taps() -> NDArray[np.float32]:
 @vectorised
 def _low_pass(y: Samples, taps: NDArray[np.float32], out: NDArray[np.float32]) -> None:
     """Write the low-passed signal, taken to be zero beyond its ends; even samples to one row, odd ones to the other."""
-    n = out.shape[1]
-    even, odd = np.zeros(n + 2 * _REACH, np.float32), np.zeros(n + 2 * _REACH, np.float32)
-    for m in range(len(y) // 2):
-        even[_REACH + m] = y[2 * m]
-        odd[_REACH + m] = y[2 * m + 1]
-    if len(y) % 2:
-        even[_REACH + n - 1] = y[len(y) - 1]
-    for m in range(n):
-        total = np.float32(0.5) * even[_REACH + m]
-        for t in range(_REACH):  # a constant number of rounds, so the compiler unrolls them
-            total += taps[t] * (odd[_REACH + m - 1 - t] + odd[_REACH + m + t])
-        out[0, m] = total
-    for m in range(n):
-        total = np.float32(0.5) * odd[_REACH + m]
-        for t in range(_REACH):
-            total += taps[t] * (even[_REACH + m - t] + even[_REACH + m + 1 + t])
-        out[1, m] = total
+    even, odd = np.empty(_STRETCH + 2 * _REACH, np.float32), np.empty(_STRETCH + 2 * _REACH, np.float32)
+    for begin in range(0, out.shape[1], _STRETCH):
+        # Where the stretch and the filter's reach to both sides lie in the signal.
+        first = max(0, _REACH - begin)
+        end = min(len(even), len(y) // 2 - begin + _REACH)
+        even[:] = 0
+        odd[:] = 0
+        pairs = y[2 * (begin - _REACH + first) : 2 * (begin - _REACH + end)]
+        for m in range(end - first):
+            even[first + m] = pairs[2 * m]
+            odd[first + m] = pairs[2 * m + 1]
+        if end < len(even) and len(y) % 2:
+            even[end] = y[len(y) - 1]
+        at_even, at_odd = out[0, begin : begin + _STRETCH], out[1, begin : begin + _STRETCH]
+        for m in range(len(at_even)):
+            total = np.float32(0.5) * even[_REACH + m]
+            for t in range(_REACH):  # a constant number of rounds, so the compiler unrolls them
+                total += taps[t] * (odd[_REACH + m - 1 - t] + odd[_REACH + m + t])
+            at_even[m] = total
+        for m in range(len(at_odd)):
+            total = np.float32(0.5) * odd[_REACH + m]
+            for t in range(_REACH):
+                total += taps[t] * (even[_REACH + m - t] + even[_REACH + m + 1 + t])
+            at_odd[m] = total
 
 
 @vectorised
