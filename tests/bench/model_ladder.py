@@ -7,72 +7,48 @@ standardised by the other table's own statistics, and trained there out of fold.
 
 import argparse
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.ensemble import ExtraTreesClassifier
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
-from sklearn.svm import SVC
+from sklearn.preprocessing import StandardScaler
 
 from model.classifier import EmotionClassifier
 from model.datasets import near_duplicate_groups
-from model.inputs import PORTABLE, derive_inputs
 from model.train import read_distinct
 from model.trial import Table, codes, interval, macro_f1, resamples
+from tests.bench.rungs import RUNGS, SHIPPED, Rung, Shipped
 
 Inputs = NDArray[np.float64]
+REPEATS: Final = 3
 
 
-def raw(X: Inputs) -> Inputs:
-    return X
-
-
-def portable(X: Inputs) -> Inputs:
-    return np.asarray(derive_inputs(X)[:, PORTABLE])
-
-
-LDA: Final = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
-RUNGS: Final[dict[str, tuple[Any, Any]]] = {
-    "logistic regression, the 50 columns": (raw, LogisticRegression(C=0.05, max_iter=3000)),
-    "LDA, the 50 columns": (raw, LDA),
-    "logistic regression, derived inputs": (derive_inputs, LogisticRegression(C=0.05, max_iter=3000)),
-    "SVM, derived inputs": (derive_inputs, SVC(C=2, gamma="scale")),
-    "extra trees, derived inputs": (derive_inputs, ExtraTreesClassifier(200, max_features=0.3, random_state=0)),
-    "LDA, derived inputs (local expert)": (derive_inputs, LDA),
-    "LDA, portable inputs (portable expert)": (portable, LDA),
-}
-REPEATS: Final = 2
-
-
-def out_of_fold(table: Table, groups: NDArray[np.int64], inputs: Any, estimator: Any) -> NDArray[np.int64]:
+def out_of_fold(table: Table, rung: Rung) -> NDArray[np.int64]:
     """Give the answers out of fold, shape (REPEATS * n,), as label numbers."""
-    truth, answers = codes(table.y), []
+    truth, groups, answers = codes(table.y), near_duplicate_groups(table.X), []
     for repeat in range(REPEATS):
         answer = np.empty(len(truth), dtype=np.int64)
         folds = StratifiedGroupKFold(10, shuffle=True, random_state=repeat)
         for train, asked in folds.split(table.X, truth, groups):
-            Z, centre, scale = _standardised(inputs(table.X[train]))
-            fitted = clone(estimator).fit(Z, truth[train])
-            answer[asked] = fitted.predict((inputs(table.X[asked]) - centre) / scale)
+            answer[asked] = clone(rung).fit(table.X[train], truth[train]).predict(table.X[asked])
         answers.append(answer)
     return np.concatenate(answers)
 
 
-def shipped_out_of_fold(table: Table, groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Do the same with the shipped classifier."""
-    truth, answers = codes(table.y), []
-    for repeat in range(REPEATS):
-        answer = np.empty(len(truth), dtype=np.int64)
-        folds = StratifiedGroupKFold(10, shuffle=True, random_state=repeat)
-        for train, asked in folds.split(table.X, truth, groups):
-            fitted = EmotionClassifier().fit(table.X[train], table.y[train], groups[train])
-            answer[asked] = fitted.predict_proba(table.X[asked]).argmax(axis=1)
-        answers.append(answer)
-    return np.concatenate(answers)
+def abroad(home: Table, other: Table, rung: Rung) -> tuple[float, float, float]:
+    """Give macro-F1 on another table: as it is, standardised (the shipped one: adapted), on its own labels."""
+    truth, fitted = codes(other.y), clone(rung).fit(home.X, codes(home.y))
+    if isinstance(fitted, Shipped):
+        adapted = fitted.model_.adapt(other.X).predict_proba(other.X).argmax(axis=1)
+    elif hasattr(fitted, "steps"):
+        adapted = fitted[-1].predict(StandardScaler().fit_transform(fitted[0].transform(other.X)))
+    else:
+        adapted = None
+    own = _f1(np.tile(truth, REPEATS), out_of_fold(other, rung))[0]
+    there = np.nan if adapted is None else float(_f1(truth, adapted)[0])
+    return float(_f1(truth, fitted.predict(other.X))[0]), there, float(own)
 
 
 def fragments(table: Table, groups: NDArray[np.int64]) -> None:
@@ -95,11 +71,6 @@ def fragments(table: Table, groups: NDArray[np.int64]) -> None:
         print(f"  noise {noise} sd, {count} fragments: {np.mean(outcomes):.3f}")
 
 
-def _standardised(Z: Inputs) -> tuple[Inputs, Inputs, Inputs]:
-    centre, scale = Z.mean(axis=0), np.maximum(Z.std(axis=0), 1e-12)
-    return (Z - centre) / scale, centre, scale
-
-
 def _f1(truth: NDArray[np.int64], answer: NDArray[np.int64], weights: Inputs | None = None) -> Inputs:
     cells = np.eye(16)[truth * 4 + answer]
     counts = (np.ones((1, len(truth))) if weights is None else weights) @ cells
@@ -113,28 +84,19 @@ def main() -> None:
     parser.add_argument("abroad", type=Path, nargs="?")
     arguments = parser.parse_args()
     home, _ = read_distinct(arguments.home)
+    other = read_distinct(arguments.abroad)[0] if arguments.abroad else None
     groups = near_duplicate_groups(home.X)
     truth = np.tile(codes(home.y), REPEATS)
     weights = resamples(np.tile(groups, REPEATS), seed=0)
-    shipped = shipped_out_of_fold(home, groups)
-    reference = _f1(truth, shipped, weights)
-    low, high = interval(reference)
-    print(f"{'shipped: both experts, gated':40s} {_f1(truth, shipped)[0]:.3f} ({low:.3f} to {high:.3f})", flush=True)
-    for name, (inputs, estimator) in RUNGS.items():
-        answer = out_of_fold(home, groups, inputs, estimator)
+    reference = _f1(truth, out_of_fold(home, RUNGS[SHIPPED]), weights)
+    print(f"{'':52s} home   95 %           against shipped    abroad: as it is, standardised, own labels")
+    for name, rung in RUNGS.items():
+        answer = out_of_fold(home, rung)
         resampled = _f1(truth, answer, weights)
-        low, high = interval(resampled)
-        worse, better = interval(resampled - reference)
-        line = f"{name:40s} {_f1(truth, answer)[0]:.3f} ({low:.3f} to {high:.3f}), {worse:+.3f} to {better:+.3f}"
-        if arguments.abroad:
-            abroad, _ = read_distinct(arguments.abroad)
-            Z, centre, scale = _standardised(inputs(home.X))
-            fitted = clone(estimator).fit(Z, codes(home.y))
-            there, other = codes(abroad.y), inputs(abroad.X)
-            as_it_is = _f1(there, fitted.predict((other - centre) / scale))[0]
-            standardised = _f1(there, fitted.predict(_standardised(other)[0]))[0]
-            own = _f1(np.tile(there, REPEATS), out_of_fold(abroad, near_duplicate_groups(abroad.X), inputs, estimator))
-            line += f"; abroad {as_it_is:.3f}, standardised {standardised:.3f}, own labels {own[0]:.3f}"
+        (low, high), (worse, better) = interval(resampled), interval(resampled - reference)
+        line = f"{name:52s} {_f1(truth, answer)[0]:.3f}  {low:.3f} to {high:.3f}  {worse:+.3f} to {better:+.3f}"
+        if other is not None:
+            line += "  " + "  ".join(f"{score:.3f}" for score in abroad(home, other, rung))
         print(line, flush=True)
     fragments(home, groups)
 
