@@ -96,7 +96,7 @@ def main() -> None:
         (low, high), (worse, better) = interval(resampled), interval(resampled - reference)
         line = f"{name:52s} {_f1(truth, answer)[0]:.3f}  {low:.3f} to {high:.3f}  {worse:+.3f} to {better:+.3f}"
         if other is not None:
-            line += "  " + "  ".join(f"{score:.3f}" for score in abroad(home, other, rung))
+            line += "  " + "  ".join("-" if np.isnan(score) else f"{score:.3f}" for score in abroad(home, other, rung))
         print(line, flush=True)
     fragments(home, groups)
 
