@@ -59,7 +59,7 @@ def scale(bench: Bench, record: dict[str, object], tracks: int, events: int, siz
             for worker in workers:
                 _signal(worker, signal.SIGCONT)
             rate = _rate(bench, base, events)
-        print(f"  {size} workers   restored {restored:5.1f} s   {rate:>9,.0f} events/s", flush=True)
+        print(f"  workers {size}   restored {restored:5.1f} s   {rate:>9,.0f} events/s", flush=True)
 
 
 def _await_shares(workers: Sequence[WorkerProcess]) -> None:

@@ -53,7 +53,7 @@ def _print(what: str, taken: list[Taken]) -> None:
         ("occurred_at to classified_at", [one.classified for one in taken]),
         ("occurred_at to Kafka's log", [one.appended for one in taken]),
     ):
-        cuts = statistics.quantiles(latencies, n=1000)
+        cuts = statistics.quantiles(latencies, n=1000, method="inclusive")
         print(
             f"    {name:30} p50 {cuts[499] * 1000:6.1f} ms   p99 {cuts[989] * 1000:6.1f} ms   "
             f"p99.9 {cuts[998] * 1000:6.1f} ms   highest {max(latencies) * 1000:5.0f} ms   "
