@@ -1,6 +1,7 @@
 """What ``emotion-stream model`` prints: tables that a person reads, one function each."""
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from rich import box
 from rich.table import Table
@@ -13,6 +14,9 @@ from model.manifest import Manifest, Score
 from model.policy import USES, Policy
 from model.simulate import PER_TRACKS, QUANTITIES, Impact
 from model.status import Sign
+
+# Characters of a cell that is read at a glance.
+_WIDEST_MEASURED: Final = 60
 
 
 def scores_table(manifest: Manifest) -> Table:
@@ -89,7 +93,9 @@ def gates_table(gates: Sequence[Gate]) -> Table:
             table.add_section()
         verdict = Text("pass", "green") if gate.passed else Text("REFUSED", "bold red")
         name = "" if gate.name == previous else gate.name
-        table.add_row(name, gate.question, Text(gate.measured, overflow="fold"), gate.limit, verdict)
+        # What is refused is printed in full below the table, where paths and digests stay whole.
+        measured = gate.measured if gate.passed or len(gate.measured) <= _WIDEST_MEASURED else "see below"
+        table.add_row(name, gate.question, Text(measured, overflow="fold"), gate.limit, verdict)
         previous = gate.name
     return table
 
