@@ -74,6 +74,14 @@ def test_prepare_stereo_keeps_the_half_step_of_the_mean() -> None:
     np.testing.assert_array_equal(prepare(y, SR)[0] * 32768, [3.5, -1.5])
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("sr", [SR, 48_000])
+def test_prepare_integers_and_the_same_floats_give_the_same_samples(channels: int, sr: int) -> None:
+    integers = np.random.default_rng(0).integers(-32768, 32768, (5000, channels), dtype=np.int16)
+    floats = integers / np.float32(32768)
+    np.testing.assert_array_equal(prepare(integers, sr)[0], prepare(floats, sr)[0])
+
+
 def test_prepare_channel_order_does_not_matter() -> None:
     y = tune(1.0)
     np.testing.assert_array_equal(prepare(y, SR)[0], prepare(y[:, ::-1], SR)[0])

@@ -23,7 +23,8 @@ QUICK_CLIPS = (
 )
 
 # Cells that do not agree to 1e-4. Where a loud chirp is above 6400 Hz, chroma hears only 16-bit rounding noise 90 dB
-# below it, and single precision adds a thousandth of that: these three are off by 1 to 5 parts in ten thousand.
+# below it, and single precision adds a thousandth of that: the first two are off by some parts in ten thousand, and the
+# third is on one side of 1e-4 or the other as the processor rounds.
 _CHANGE = "_HarmonicChangeDetectionFunction_"
 DIFFERENT = {("syn05_chirp", _CHANGE + name) for name in ("Std", "Slope", "PeriodAmp")}
 
