@@ -74,7 +74,7 @@ def list_(reasons: tuple[str, ...], limit: int, as_json: bool) -> None:
         # Beside the other columns a message would be one word wide.
         for letter in latest[::-1]:
             row = _letter_row(letter)
-            _output.print("  ".join(row[:-1]), style="bold", no_wrap=True, overflow="ellipsis")
+            _output.print("  ".join([*row[:-2], f"tries: {row[-2]}"]), style="bold", no_wrap=True, overflow="ellipsis")
             _output.print(Padding(row[-1], (0, 0, 0, 4)))
     _output.print()
     _output.print(_counts_table(counts))
