@@ -132,9 +132,11 @@ class Settings(Struct, frozen=True, kw_only=True):
         ),
     ] = ()
     allowed_buckets: Annotated[tuple[str, ...], _doc("S3 buckets audio may come from.")] = ()
-    max_audio_bytes: Annotated[int, Meta(ge=1), _doc("Largest audio file.")] = 256 * 1024 * 1024
+    max_audio_bytes: Annotated[
+        int, Meta(ge=1), _doc("Largest audio file; downloads need `EMOTION_POOL_SIZE` times this of temporary space.")
+    ] = 256 * 1024 * 1024
     max_track_seconds: Annotated[float, Meta(gt=0), _doc("Longest track.")] = 3600.0
-    max_event_bytes: Annotated[int, Meta(ge=1), _doc("Largest event.")] = 65536
+    max_event_bytes: Annotated[int, Meta(ge=1), _doc("Largest event; of a new track, with its headers.")] = 65536
 
     metrics_host: Annotated[
         str, _doc("Address of `/metrics`, `/live` and `/ready`; containers and Kubernetes need `0.0.0.0`.")
