@@ -48,6 +48,8 @@ _LAG_EVERY_SECONDS: Final = 5.0
 _FETCH_AHEAD_KILOBYTES: Final = 32 * 1024
 _FETCH_BACKOFF_MS: Final = 10
 _REPEAT_ERROR_SECONDS: Final = 10.0
+# Batches are small while the lane keeps up: hundreds a second, and a commit of each makes a busy coordinator busier.
+_COMMIT_EVERY_SECONDS: Final = 0.1
 _COMMIT_AGAIN_SECONDS: Final = 1.0
 # The group's coordinator restarts, moves, or is out of reach: the commit is as good as ever, only later.
 _COORDINATOR_AWAY: Final = (
@@ -130,7 +132,8 @@ class KnownLane:
         self._positions: dict[int, int] = {}
         self._newest: dict[int, datetime] = {}
         self._uncommitted: dict[int, int] = {}
-        self._commit_again_at: float | None = None
+        self._must_commit = False
+        self._commit_not_before = 0.0
         self._refreshes = RefreshBudget(settings.max_reanalyses_per_second)
         self._stopping = threading.Event()
         self._next_lag = 0.0
@@ -199,7 +202,7 @@ class KnownLane:
                     self._handle(messages)
                 if self._failure is not None:
                     raise self._failure
-                self._commit_again()
+                self._commit_due()
                 self._measure_lag()
             self._commit_now()
         except Stopped:
@@ -354,9 +357,9 @@ class KnownLane:
                 logger.warning("transaction aborted: the group has moved on; the events will be read again")
                 return
         elif offsets:
-            # Not waited for: what is lost with it is given again, with the same ids. Revocation and the end do wait.
             self._uncommitted.update(batch.offsets)
-            self._consumer.commit(offsets=offsets, asynchronous=True)
+            self._must_commit = True
+            self._commit_due()
         self._positions.update(batch.offsets)
         for partition, offset in rewind.items():
             self._consumer.seek(TopicPartition(TRACK_EVENTS.name, partition, offset))
@@ -546,11 +549,16 @@ class KnownLane:
         except KafkaException as error:
             self._on_commit(error.args[0], offsets)
 
-    def _commit_again(self) -> None:
-        """Repeat a commit that no coordinator took; with no events to follow, nothing else would."""
-        if self._commit_again_at is None or time.monotonic() < self._commit_again_at:
+    def _commit_due(self) -> None:
+        """Commit what was answered, if it is time.
+
+        Not waited for: what is lost with it is given again, with the same ids. Revocation and the end do wait.
+        """
+        now = time.monotonic()
+        if not self._must_commit or now < self._commit_not_before:
             return
-        self._commit_again_at = None
+        self._must_commit = False
+        self._commit_not_before = now + _COMMIT_EVERY_SECONDS
         offsets = [TopicPartition(TRACK_EVENTS.name, number, offset) for number, offset in self._uncommitted.items()]
         if offsets:
             self._consumer.commit(offsets=offsets, asynchronous=True)
@@ -559,7 +567,8 @@ class KnownLane:
         if error is None:
             return
         if error.code() in _COORDINATOR_AWAY or error.retriable():
-            self._commit_again_at = time.monotonic() + _COMMIT_AGAIN_SECONDS
+            self._must_commit = True
+            self._commit_not_before = time.monotonic() + _COMMIT_AGAIN_SECONDS
             logger.warning("commit not taken, trying again", extra={"facts": {"error": str(error)}})
         elif error.code() in OVERTAKEN:
             logger.warning("commit refused; the events will be read again", extra={"facts": {"error": str(error)}})

@@ -49,22 +49,41 @@ def test_commit_while_coordinator_is_away_is_repeated(
     commits = Commits()
     lane._consumer = commits  # type: ignore[assignment]  # a fake of the one method in use
     lane._uncommitted = {0: 7}
-    lane._commit_again()
+    lane._commit_due()
     assert commits.offsets == [], "nothing was refused yet"
 
     lane._on_commit(KafkaError(code), [])
     lane._uncommitted[1] = 3
     monkeypatch.setattr("consumer.known_lane.time.monotonic", lambda: float("inf"))
-    lane._commit_again()
-    lane._commit_again()
+    lane._commit_due()
+    lane._commit_due()
     assert commits.offsets == [{0: 7, 1: 3}], "once, with the newest offsets"
     assert lane._failure is None
+
+
+def test_commits_of_many_small_batches_are_joined_to_ten_a_second(
+    lane: KnownLane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits = Commits()
+    lane._consumer = commits  # type: ignore[assignment]  # a fake of the one method in use
+    clock = [0.0]
+    monkeypatch.setattr("consumer.known_lane.time.monotonic", lambda: clock[0])
+    for offset in range(1, 201):
+        lane._finish(_Batch(offsets={0: offset}), {}, must_commit=False)
+        clock[0] += 1 / 200
+    assert commits.offsets[0] == {0: 1}, "the first at once"
+    assert 9 <= len(commits.offsets) <= 11
+    clock[0] += 1
+    lane._commit_due()
+    lane._commit_due()
+    assert commits.offsets[-1] == {0: 200}, "the newest, though no event follows"
+    assert len(commits.offsets) <= 12
 
 
 def test_commit_refused_for_a_newer_generation_is_left_to_the_new_owner(lane: KnownLane) -> None:
     lane._on_commit(KafkaError(KafkaError.ILLEGAL_GENERATION), [])
     assert lane._failure is None
-    assert lane._commit_again_at is None
+    assert not lane._must_commit
 
 
 def test_commit_refused_for_good_stops_the_lane(lane: KnownLane) -> None:

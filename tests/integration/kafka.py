@@ -6,7 +6,6 @@ are given, SASL_SSL (SCRAM-SHA-512) and mutual-TLS listeners.
 """
 
 import json
-import os
 import signal
 import subprocess
 import time
@@ -14,7 +13,7 @@ import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -42,10 +41,15 @@ class Broker:
         Its configuration, log and data.
     listeners : sequence of str
         Listener names beside ``CONTROLLER``.
+    long_lived : bool
+        Run Java as Kafka's own start script does.
     """
 
-    def __init__(self, node_id: int, directory: Path, listeners: Sequence[Listener]) -> None:
+    def __init__(
+        self, node_id: int, directory: Path, listeners: Sequence[Listener], *, long_lived: bool = False
+    ) -> None:
         self.node_id = node_id
+        self._long_lived = long_lived
         self.directory = directory
         self.ports: dict[str, int] = {name: free_port() for name in (*listeners, "CONTROLLER")}
         self.proxy = Proxy(free_port(), self.ports["PROXIED"]) if "PROXIED" in listeners else None
@@ -60,7 +64,7 @@ class Broker:
         log = (self.directory / "broker.log").open("ab")
         with log:
             self.process = subprocess.Popen(
-                _java("kafka.Kafka", str(self.directory / "server.properties")),
+                _java("kafka.Kafka", str(self.directory / "server.properties"), long_lived=self._long_lived),
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent,
             )  # fmt: skip
 
@@ -122,6 +126,9 @@ class Cluster:
         Signs the brokers' certificates and turns on the ``SCRAM`` and ``MTLS`` listeners.
     disk : Path, optional
         Where the brokers keep their data instead of ``directory``: a file system that is to be filled, say.
+    long_lived : bool
+        Run Java as Kafka's own start script does, for what measures the worker's speed: by default a broker starts soon
+        and is slower ever after.
     """
 
     def __init__(
@@ -132,12 +139,16 @@ class Cluster:
         proxied: bool = False,
         authority: Authority | None = None,
         disk: Path | None = None,
+        long_lived: bool = False,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         listeners: list[Listener] = ["PLAIN"]
         listeners += ["PROXIED"] if proxied else []
         listeners += ["SCRAM", "MTLS"] if authority else []
-        self.brokers = [Broker(node, directory / f"broker-{node}", listeners) for node in range(1, brokers + 1)]
+        self.brokers = [
+            Broker(node, directory / f"broker-{node}", listeners, long_lived=long_lived)
+            for node in range(1, brokers + 1)
+        ]
         self.replication = min(3, brokers)
         self._disk = disk
         identity = authority.issue("broker") if authority else None
@@ -262,11 +273,14 @@ def _view(bootstrap: str) -> tuple[set[int], bool]:
     return set(metadata.brokers), led
 
 
-def _java(main_class: str, *arguments: str) -> list[str]:
-    options = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
-    if not os.environ.get("EMOTION_KAFKA_FULL_JIT"):
-        # A test's broker lives for seconds: quick code at once beats fast code later, on cores it shares with workers.
-        options.append("-XX:TieredStopAtLevel=1")
+# What Kafka's own start script asks of Java.
+_LONG_LIVED: Final = ("-Xms1g", "-Xmx1g", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20")
+# A test's broker lives for seconds: quick code at once beats fast code later, on cores it shares with workers.
+_SHORT_LIVED: Final = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+
+
+def _java(main_class: str, *arguments: str, long_lived: bool = False) -> list[str]:
+    options = [*(_LONG_LIVED if long_lived else _SHORT_LIVED), "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
     return ["java", *options, "-cp", kafka_classpath(), main_class, *arguments]
 
 
