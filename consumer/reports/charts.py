@@ -10,7 +10,7 @@ from markupsafe import Markup
 # Small enough that 12-pixel text is still read on a phone, where the drawing is 360 pixels wide.
 _WIDTH: Final = 400
 _HEIGHT: Final = 210
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 392, 12, 180
+_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 392, 12, 180
 COLOURS: Final = ("var(--one)", "var(--two)", "var(--three)", "var(--four)")
 EMOTION_COLOURS: Final = {name: f"var(--{name})" for name in ("relax", "happy", "sad", "angry")}
 

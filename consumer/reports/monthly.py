@@ -160,7 +160,7 @@ def _by_emotion(answers: Answers) -> Section:
         "Proxies, not satisfaction itself: what listeners did, of those who did anything. A skip can have other "
         f"reasons than the emotion. Intervals take verdicts as independent, which those of one listener "
         f"are not. Feedback that could not be read or matched: {count(rejected)}.",
-        [Table(("emotion", "events", "verdicts", "accepted, % (95 % interval)", "skipped, % (95 % interval)"), rows)],
+        [Table(("emotion", "events", "verdicts", "accepted (95 % interval)", "skipped (95 % interval)"), rows)],
         [
             Chart("Accepted, completed or liked, % of verdicts", charts.bars(shares, digits=1, unit=" %")),
             Chart("Emotion events a day", charts.columns(answers.days, trend, colours=charts.EMOTION_COLOURS)),
@@ -186,7 +186,7 @@ def _by_decision(answers: Answers, recording: Recording) -> Section:
         "Acceptance by decision",
         "What the playlist was advised to do with the emotion. If applied emotions were not accepted more often than "
         "withheld ones, the policy's caution would be in the wrong place.",
-        [Table(("decision", "verdicts", "accepted, % (95 % interval)", "skipped, % (95 % interval)"), rows)],
+        [Table(("decision", "verdicts", "accepted (95 % interval)", "skipped (95 % interval)"), rows)],
         missing=[]
         if any(liked.whole for liked, _ in shares.values())
         else ["No verdict says which decision it answers."],

@@ -155,11 +155,11 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def with_interval(share: Share | None) -> str:
-    """Write a share and its 95 % interval: ``62.0 % (52.2 to 70.9)``."""
+    """Write a share and its 95 % interval, in whole percent as such an interval deserves: ``62 % (52 to 71)``."""
     if share is None or share.value is None:
         return MISSING
     low, high = share.interval()
-    return f"{percent(share.value)} ({100 * low:.1f} to {100 * high:.1f})"
+    return f"{percent(share.value, digits=0)} ({100 * low:.0f} to {100 * high:.0f})"
 
 
 def seconds(value: float | None) -> str:

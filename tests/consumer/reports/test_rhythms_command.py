@@ -90,7 +90,7 @@ def test_weekly_numbers_are_those_that_were_measured(prometheus: str, tmp_path: 
     # Two workers over two days; two minutes around the restart are not seen, and edges are extrapolated.
     assert taken == pytest.approx(4 * TAKEN_A_DAY, rel=0.005)
     assert "measured for 29 % of the period" in text_of(page)
-    assert cells(page, "accuracy (95 % interval)")[1].startswith("50.0 %")
+    assert cells(page, "accuracy (95 % interval)")[1].startswith("50 %")
     assert cells(page, "Tempo Mean")[1:] == ["0.50", "0.50"]
 
 
