@@ -13,22 +13,19 @@ beside the clock's.
 """
 
 import argparse
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench.bulk import end_offset
-from tests.bench.contest import KNOWN_TRACKS, Bench, Contestant, Run, family_cpu
+from tests.bench.contest import KNOWN_TRACKS, Bench, Contestant, Run
 from tests.bench.fleet import restore, scale
-from tests.bench.latency import known_latency, new_latency, stamp_on_arrival
+from tests.bench.latency import known_latency
+from tests.bench.new_tracks import new_lane
 from tests.bench.transactions import transactions
 from tests.integration.kafka import Cluster
-from tests.integration.worker import WorkerProcess
 
 PARTS = ("known", "latency", "new", "restore", "scale", "transactions")
 
@@ -61,63 +58,12 @@ def known_lane(bench: Bench, record: dict[str, object], rounds: int, events: int
         print(f"  {name:28}{rate:>10,.0f}{spent:>15.1f}{ratio:>9.2f}{cpu:>11.2f}", flush=True)
 
 
-def new_lane(bench: Bench, rounds: int, analyses: int, latency_seconds: float) -> None:
-    """Time new tracks through the worker against the ear alone, in turns, on 30 s of audio each; then latency."""
-    cores = len(os.sched_getaffinity(0))
-    piece = bench.platform.track(30, seconds=30.0)
-    path = bench.platform.folder / f"{piece}.wav"
-    ear: list[Run] = []
-    stream: list[Run] = []
-    bench.fresh_topics()
-    stamp_on_arrival(bench)
-    with WorkerProcess(bench.bootstrap, bench.directory, "new-lane", pool_size=cores, app_id="new-lane") as worker:
-        for number in range(-1, rounds):
-            heard = hear_alone(path, analyses // cores)
-            base, begun, cpu = end_offset(bench.bootstrap, "emotion-events"), time.monotonic(), family_cpu(worker.pid)
-            for index in range(analyses):
-                bench.platform.play(f"bench-{number}-{index}", audio_uri=f"file://{path}")
-            bench.platform.flush()
-            while end_offset(bench.bootstrap, "emotion-events") - base < analyses:
-                time.sleep(0.01)
-            seconds, spent = time.monotonic() - begun, family_cpu(worker.pid) - cpu
-            if number >= 0:  # the first turn warms both
-                ear.append(heard)
-                stream.append(Run(analyses / seconds, 1e6 * spent / analyses))
-        print(f"\nnew lane, {analyses} new tracks of 30 s a turn, {rounds} turns, {cores} cores")
-        ratio = statistics.median(s.rate / (cores * e.rate) for s, e in zip(stream, ear, strict=True))
-        cpu_ratio = statistics.median(e.cpu_microseconds / s.cpu_microseconds for s, e in zip(stream, ear, strict=True))
-        rate = statistics.median(run.rate for run in stream)
-        print(f"  the ear alone, one process   {statistics.median(e.rate for e in ear):8.2f} tracks/s")
-        print(f"  the stream                   {rate:8.2f} tracks/s")
-        print(f"  stream / (cores × ear)       {ratio:8.2f}   by processor time {cpu_ratio:.2f}", flush=True)
-        new_latency(bench, worker, path, rate, latency_seconds)
-
-
-def hear_alone(path: Path, analyses: int) -> Run:
-    """Give the ear's rate in one process that does nothing else."""
-    code = (
-        "import sys, time, features\n"
-        "path, count = sys.argv[1], int(sys.argv[2])\n"
-        "for _ in range(2): features.extract_file(path)\n"
-        "clock, cpu = time.perf_counter(), time.process_time()\n"
-        "for _ in range(count): features.extract_file(path)\n"
-        "print(time.perf_counter() - clock, time.process_time() - cpu)\n"
-    )
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
-    told = subprocess.run(
-        [sys.executable, "-c", code, str(path), str(analyses)],
-        env=environment, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    clock, cpu = map(float, told.stdout.split())
-    return Run(analyses / clock, 1e6 * cpu / analyses)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the bench."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="turns of each contestant")
     parser.add_argument("--events", type=int, default=100_000, help="known tracks' plays a turn")
-    parser.add_argument("--analyses", type=int, default=60, help="new tracks a turn")
+    parser.add_argument("--analyses", type=int, default=240, help="new tracks a turn")
     parser.add_argument("--tracks", type=int, default=1_000_000, help="tracks to restore")
     parser.add_argument("--latency-seconds", type=float, default=60)
     parser.add_argument("--peers-python", help="interpreter of the environment that has Quix Streams")
@@ -135,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if "latency" in parts:
             known_latency(bench, record, options.latency_seconds)
         if "new" in parts:
-            new_lane(bench, options.rounds, options.analyses, options.latency_seconds)
+            new_lane(bench, cluster.brokers[0].pid, options.rounds, options.analyses, options.latency_seconds)
         if "restore" in parts:
             restore(bench, record, options.tracks)
         if "scale" in parts:

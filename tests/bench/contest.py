@@ -125,6 +125,10 @@ class Bench:
         """Give the number of answers in Kafka; every transaction counts as one more in each partition it wrote to."""
         return end_offset(self.bootstrap, "emotion-events")
 
+    def ends(self) -> dict[int, int]:
+        """Give the end of each partition of ``emotion-events``."""
+        return {place: end_offset(self.bootstrap, "emotion-events", place) for place in range(PARTITIONS)}
+
     @contextlib.contextmanager
     def _started(self, contestant: Contestant, label: str) -> Iterator[int]:
         if not contestant.command:

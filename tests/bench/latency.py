@@ -9,7 +9,7 @@ from pathlib import Path
 
 from confluent_kafka import Producer
 
-from tests.bench.bulk import PARTITIONS, Taken, bulk_producer, end_offset, play_json, read_latencies, send
+from tests.bench.bulk import Taken, bulk_producer, end_offset, play_json, read_latencies, send
 from tests.bench.contest import KNOWN_TRACKS, Bench
 from tests.integration.administration import set_topic_config
 from tests.integration.worker import WorkerProcess
@@ -28,7 +28,7 @@ def known_latency(bench: Bench, record: dict[str, object], seconds: float) -> No
         numbers = itertools.count()
         capacity = _capacity(bench, numbers)
         _wait_until_answered(bench, next(numbers))
-        base = _ends(bench)
+        base = bench.ends()
         rate = capacity / 2
         sent = _play_steadily(bench, rate, seconds, lambda: _known_play(next(numbers)))
         taken = read_latencies(bench.bootstrap, base, sent)
@@ -39,7 +39,7 @@ def known_latency(bench: Bench, record: dict[str, object], seconds: float) -> No
 def new_latency(bench: Bench, worker: WorkerProcess, path: Path, capacity: float, seconds: float) -> None:
     """Print the latencies of new tracks of 30 s, evenly spread at seven tenths of the lane's capacity."""
     assert worker.running
-    base, rate = _ends(bench), 0.7 * capacity
+    base, rate = bench.ends(), 0.7 * capacity
     numbers = itertools.count()
     uri = f"file://{path}"
     sent = _play_steadily(bench, rate, seconds, lambda: _new_play(next(numbers), uri))
@@ -116,10 +116,6 @@ def _empty_topics(bench: Bench) -> None:
 def stamp_on_arrival(bench: Bench) -> None:
     """Have the broker stamp an answer when it has it: the moment from which it can be read."""
     set_topic_config(bench.bootstrap, "emotion-events", "message.timestamp.type", "LogAppendTime")
-
-
-def _ends(bench: Bench) -> dict[int, int]:
-    return {place: end_offset(bench.bootstrap, "emotion-events", place) for place in range(PARTITIONS)}
 
 
 def _wait_until_answered(bench: Bench, events: int) -> None:

@@ -3,7 +3,7 @@
 import statistics
 import time
 
-from tests.bench.bulk import PARTITIONS, end_offset, read_answers
+from tests.bench.bulk import read_answers
 from tests.bench.contest import KNOWN_TRACKS, Bench, Contestant, Run
 from tests.integration.administration import lag
 from tests.integration.worker import WorkerProcess
@@ -36,7 +36,7 @@ def _copies_after_kills(bench: Bench, events: int, *, used: bool) -> int:
     """Kill a worker three times in the middle of the backlog, and count the answers that are there twice."""
     label = f"kills-{time.monotonic_ns()}"
     settings = {"lanes": "known", "app_id": label, "log_level": "WARNING", "transactions": used}
-    base = {place: end_offset(bench.bootstrap, "emotion-events", place) for place in range(PARTITIONS)}
+    base = bench.ends()
     begun = bench.written()
     worker = WorkerProcess(bench.bootstrap, bench.directory, label, **settings)
     for kill in range(1, 5):

@@ -55,6 +55,12 @@ class Broker:
         self.proxy = Proxy(free_port(), self.ports["PROXIED"]) if "PROXIED" in listeners else None
         self.process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """Process id of a running broker."""
+        assert self.process is not None, "the broker is not started"
+        return self.process.pid
+
     def advertised_port(self, listener: Listener) -> int:
         """Give the port a client of ``listener`` is told."""
         return self.proxy.port if listener == "PROXIED" and self.proxy else self.ports[listener]
