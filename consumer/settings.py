@@ -83,7 +83,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     )
     poll_timeout_seconds: Annotated[
         float, Meta(gt=0), _doc("Longest wait of the idle known lane before it looks around.")
-    ] = 0.05
+    ] = 0.2
     transactions: Annotated[bool, _doc("Produce and commit the known lane's batches in Kafka transactions.")] = False
 
     model_dir: Annotated[Path | None, _doc("Folder of model artifacts; the packaged one when unset.")] = None

@@ -124,6 +124,8 @@ def _worker_environment(bootstrap: str, roots: Sequence[Path], *, is_embedded: b
     if is_embedded:
         environment["EMOTION_TOPIC_PARTITION_COUNT"] = str(EMBEDDED_PARTITIONS)
         environment["EMOTION_SESSION_TIMEOUT_SECONDS"] = "6"
+        # It answers a fetch only when the longest wait has passed, not as soon as there is an event.
+        environment["EMOTION_POLL_TIMEOUT_SECONDS"] = "0.05"
     return environment
 
 
