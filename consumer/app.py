@@ -22,6 +22,12 @@ logger = logging.getLogger(__name__)
 _COMMIT_INTERVAL_SECONDS: Final = 0.5
 # Events Faust holds for the agent before it pauses a partition.
 _BUFFERED_EVENTS: Final = 256
+# Some 150 events of a partition in one fetch: what came later, in another one, waits until all of it is handed over.
+_FETCH_BYTES: Final = 64 * 1024
+# Faust hands over a whole fetch before it fetches again. aiokafka leaves the group when it is not asked for so long,
+# and rejoins only when asked again, which Faust does only once it has rejoined: behind an import of thousands of
+# uploads the lane stopped for ever. Whether it moves is watched by the worker itself (NewLaneService).
+_NEVER_SECONDS: Final = 10 * 365 * 86_400.0
 # Long enough to finish the analyses that stand before finished ones; see LaneConsumer.on_partitions_revoked.
 REBALANCE_TIMEOUT_SECONDS: Final = 60.0
 
@@ -57,7 +63,9 @@ def create_app(settings: Settings, accept: Accept, listener: PartitionListener) 
         broker_request_timeout=max(90.0, settings.session_timeout_seconds),
         broker_rebalance_timeout=REBALANCE_TIMEOUT_SECONDS,
         broker_commit_interval=_COMMIT_INTERVAL_SECONDS,
+        broker_max_poll_interval=_NEVER_SECONDS,
         consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=_FETCH_BYTES,
         # Faust makes this folder whether or not there is a table to keep in it.
         datadir=f"{tempfile.gettempdir()}/{settings.app_id}-faust",
         logging_config=logging_config(settings),

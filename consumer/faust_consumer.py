@@ -7,10 +7,17 @@
 - When partitions are revoked it forgets what was acknowledged but not committed yet, so that it is processed twice
   (#502). Here the lane is drained and the commit made first.
 - It reads uncommitted messages unless it produces in transactions itself.
+- It never asks aiokafka's coordinator for its errors, so that a member without permission, or one whose heartbeat
+  failed for good, is silent for ever (#175, #523, #532). Here somebody asks.
+- It hands aiokafka the live set of active partitions: a fetch that a rebalance overtakes sees it empty, which means
+  "any" there, and takes events of the new assignment that Faust then drops. It seeks back to what was committed, but
+  not where nothing was committed yet, and goes on when the seek fails. Here a fetch keeps the partitions it was asked
+  for, the seek includes the beginning, and its failure ends the worker.
 """
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol, cast
 
 import aiokafka
@@ -108,6 +115,45 @@ class LaneConsumer(driver.Consumer):
             self._acked_index[tp] = set(self._acked[tp])
         return True
 
+    async def perform_seek(self) -> None:
+        """Go back to what was committed, or crash: going on would skip what was fetched and dropped."""
+        try:
+            await super().perform_seek()
+        except Exception as error:
+            await self.crash(error)
+            raise
+
+    async def check_coordination(self) -> None:
+        """Raise what ended the membership of the group, or keeps this member from joining it.
+
+        Raises
+        ------
+        KafkaError
+            What aiokafka's coordinator met and keeps for whoever asks: no permission, an answer it does not know. One
+            that passes is logged, and the coordinator goes on.
+        """
+        await cast(LaneConsumerThread, self._thread).check_coordination()
+
+    async def first_offsets(self, partitions: Iterable[TP]) -> dict[int, int]:
+        """Ask Kafka where each partition must be read from.
+
+        Parameters
+        ----------
+        partitions : iterable of TP
+            Assigned partitions of one topic.
+
+        Returns
+        -------
+        dict of int to int
+            By partition, the offset that follows the last commit, or the first one there is.
+
+        Raises
+        ------
+        KafkaError
+            If Kafka does not answer.
+        """
+        return await cast(LaneConsumerThread, self._thread).first_offsets(list(partitions))
+
     def unread(self, tp: TP) -> int:
         """Count the offsets of a partition that were not fetched yet.
 
@@ -151,6 +197,34 @@ class LaneConsumerThread(driver.AIOKafkaConsumerThread):
             {TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(offset, "") for tp, offset in offsets.items()},
         )
 
+    async def check_coordination(self) -> None:
+        """Raise the coordinator's error if there is one that does not pass."""
+        if self._consumer is None:
+            return
+        # Not by the method queue: both its workers may wait for the very coordinator that has failed.
+        asking = asyncio.run_coroutine_threadsafe(_check_errors(self._consumer), self.thread_loop)
+        await asyncio.wrap_future(asking)
+
+    async def first_offsets(self, partitions: list[TP]) -> dict[int, int]:
+        """Give the offset after the last commit of each partition, or the first there is."""
+        first: dict[int, int] = await self.call_thread(_first_offsets, self._ensure_consumer(), partitions)
+        return first
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Seek to what was committed; where nothing was, to the beginning."""
+        committed: Mapping[TP, int] = await self.call_thread(_seek_to_committed, self._ensure_consumer())
+        return committed
+
+    async def _fetch_records(
+        self,
+        consumer: aiokafka.AIOKafkaConsumer,
+        active_partitions: set[TP],
+        timeout: float | None = None,
+        max_records: int | None = None,
+    ) -> Any:
+        asked = set(active_partitions)
+        return await super()._fetch_records(consumer, asked, timeout, max_records) if asked else {}
+
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         # Faust derives the isolation level from whether it produces in transactions. The known lane may.
         was, self.consumer.in_transaction = self.consumer.in_transaction, True
@@ -158,6 +232,30 @@ class LaneConsumerThread(driver.AIOKafkaConsumerThread):
             return super()._create_worker_consumer(transport)
         finally:
             self.consumer.in_transaction = was
+
+
+async def _check_errors(consumer: aiokafka.AIOKafkaConsumer) -> None:
+    try:
+        consumer._coordinator.check_errors()
+    except KafkaError as error:
+        if not error.retriable:
+            raise
+        logger.warning("the group's coordination failed, it is tried again", extra={"facts": {"error": str(error)}})
+
+
+async def _first_offsets(consumer: aiokafka.AIOKafkaConsumer, partitions: list[TP]) -> dict[int, int]:
+    places = [TopicPartition(tp.topic, tp.partition) for tp in partitions]
+    beginnings = await consumer.beginning_offsets(places) if places else {}
+    # Retention may have removed what follows the last commit.
+    return {place.partition: max(await consumer.committed(place) or 0, beginnings[place]) for place in places}
+
+
+async def _seek_to_committed(consumer: aiokafka.AIOKafkaConsumer) -> Mapping[TP, int]:
+    committed: Mapping[TP, int] = await consumer.seek_to_committed()
+    # aiokafka leaves a partition without a commit where it is, past what was fetched and dropped.
+    if fresh := [tp for tp, offset in committed.items() if not offset]:
+        await consumer.seek_to_beginning(*fresh)
+    return committed
 
 
 LaneTransport.Consumer = LaneConsumer

@@ -66,8 +66,8 @@ def consumer_config(settings: Settings, group_id: str) -> dict[str, Any]:
         "enable.auto.commit": False,
         "session.timeout.ms": int(settings.session_timeout_seconds * 1000),
         "heartbeat.interval.ms": int(HEARTBEAT_SECONDS * 1000),
-        # Kafka answers a fetch as soon as there is a byte. Asked twenty times a second, an idle broker spends a tenth of
-        # a core on saying that there is none; a longer wait would hold up what is resumed after a rebalance.
+        # Kafka answers a fetch as soon as there is a byte. Asked twenty times a second, an idle broker spends a tenth
+        # of a core on saying that there is none; a longer wait would hold up what is resumed after a rebalance.
         "fetch.wait.max.ms": int(settings.poll_timeout_seconds * 1000),
     }
 

@@ -10,9 +10,10 @@ between batches, so a partition is never given up with a batch half done.
 """
 
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
@@ -30,7 +31,7 @@ from consumer.health import Health
 from consumer.kafka_config import consumer_config
 from consumer.log_config import DEAD_LETTERS_PER_SECOND
 from consumer.log_sample import LogSample
-from consumer.metrics import Metrics, observe_many
+from consumer.metrics import Metrics, forget_series, observe_many
 from consumer.model_watch import ModelWatch
 from consumer.outbox import OVERTAKEN, BatchOutbox, Stopped
 from consumer.refresh import RefreshBudget
@@ -48,6 +49,8 @@ _LAG_EVERY_SECONDS: Final = 5.0
 _FETCH_AHEAD_KILOBYTES: Final = 32 * 1024
 _FETCH_BACKOFF_MS: Final = 10
 _REPEAT_ERROR_SECONDS: Final = 10.0
+# How long a batch may wait for Kafka (an election, a slow disk) when told to stop: given up, it is answered again.
+_STOP_PATIENCE_SECONDS: Final = 5.0
 # Batches are small while the lane keeps up: hundreds a second, and a commit of each makes a busy coordinator busier.
 _COMMIT_EVERY_SECONDS: Final = 0.1
 _COMMIT_AGAIN_SECONDS: Final = 1.0
@@ -159,7 +162,8 @@ class KnownLane:
             },
             logger=client_logger(),
         )
-        self._outbox = BatchOutbox(settings, transactional_id, self._stopping.is_set, metrics)
+        self._give_up_at = math.inf
+        self._outbox = BatchOutbox(settings, transactional_id, self._kept_waiting, metrics)
 
     @property
     def table(self) -> TrackTable:
@@ -177,6 +181,7 @@ class KnownLane:
 
     def stop(self) -> None:
         """Ask the loop to end after the batch in hand; callable from any thread."""
+        self._give_up_at = time.monotonic() + _STOP_PATIENCE_SECONDS
         self._stopping.set()
 
     def run(self) -> None:
@@ -305,8 +310,7 @@ class KnownLane:
                 batch.refreshed += self._refresh(message, event, trace)
         overruled = self._publish_overruling()
         self._count_attempts(batch)
-        self._finish(batch, rewind, must_commit=overruled)
-        if batch.consumed:
+        if self._finish(batch, rewind, must_commit=overruled) and batch.consumed:
             self._count(batch, time.perf_counter() - started)
 
     def _show_answer(self, batch: _Batch, now: float) -> None:
@@ -346,8 +350,8 @@ class KnownLane:
             self._metrics.produce_attempts.labels(TRACK_EMOTIONS.name).inc(len(records))
         return bool(records)
 
-    def _finish(self, batch: _Batch, rewind: dict[int, int], *, must_commit: bool) -> None:
-        """Wait until every outcome is safe; only then acknowledge their sources."""
+    def _finish(self, batch: _Batch, rewind: dict[int, int], *, must_commit: bool) -> bool:
+        """Wait until every outcome is safe, only then acknowledge their sources; False if nobody will see them."""
         self._outbox.finish()
         for trace, outcome in batch.traces:
             trace.end(outcome)
@@ -355,7 +359,7 @@ class KnownLane:
         if self._outbox.is_transactional and (offsets or must_commit):
             if not self._outbox.commit(offsets, self._consumer.consumer_group_metadata()):
                 logger.warning("transaction aborted: the group has moved on; the events will be read again")
-                return
+                return False
         elif offsets:
             self._uncommitted.update(batch.offsets)
             self._must_commit = True
@@ -363,6 +367,7 @@ class KnownLane:
         self._positions.update(batch.offsets)
         for partition, offset in rewind.items():
             self._consumer.seek(TopicPartition(TRACK_EVENTS.name, partition, offset))
+        return True
 
     def _bury(self, message: Message, error: InvalidEventError, batch: _Batch, trace: Trace | None) -> None:
         headers = _headers(message)
@@ -438,12 +443,18 @@ class KnownLane:
         for reason, number in batch.dead_letters.items():
             metrics.events_dead_lettered.labels(LANE, reason).inc(number)
         if batch.occurred:
-            observe_many(metrics.latency.labels(LANE), [now - occurred for occurred in batch.occurred])
+            observe_many(metrics.latency.labels(LANE), [max(0.0, now - occurred) for occurred in batch.occurred])
             metrics.last_event.labels(LANE).set(max(batch.occurred))
         self._show_answer(batch, now)
         metrics.last_progress.labels(LANE).set(now)
         self._show_table()
         self._limit.add(sum(batch.dead_letters.values()))
+
+    def _kept_waiting(self) -> bool:
+        """Tell whether to give a batch up; asked twice a second while Kafka does not acknowledge it."""
+        # Waiting is not being stuck: another worker would wait as well.
+        self._heartbeat.beat()
+        return time.monotonic() > self._give_up_at
 
     # Rebalances: called by librdkafka inside poll and consume, in this thread.
 
@@ -494,7 +505,7 @@ class KnownLane:
             self._positions.pop(partition, None)
             self._newest.pop(partition, None)
             for metric in (self._metrics.consumer_lag_events, self._metrics.consumer_lag_seconds):
-                _remove_label(metric, TRACK_EVENTS.name, str(partition))
+                forget_series(metric, TRACK_EVENTS.name, str(partition))
         self._metrics.rebalances.labels(LANE).inc()
         self._metrics.partitions_assigned.labels(LANE).set(len(self._live))
         self._show_restoring()
@@ -620,11 +631,3 @@ def _headers(message: Message) -> list[tuple[str, bytes | None]]:
 
 def _numbers(partitions: Iterable[TopicPartition]) -> list[int]:
     return sorted({part.partition for part in partitions})
-
-
-def _remove_label(metric: Any, *labels: str) -> None:
-    remove: Callable[..., None] = metric.remove
-    try:
-        remove(*labels)
-    except KeyError:
-        return

@@ -5,6 +5,7 @@ Labels come from closed sets (reasons, emotions, lanes, stages, kinds, the 50 fe
 beside it, so that a ratio can be taken. Pass the registry in: tests make their own.
 """
 
+import contextlib
 import itertools
 import math
 from bisect import bisect_right
@@ -262,6 +263,20 @@ def observe_many(histogram: Histogram, values: Sequence[float]) -> None:
             bucket.inc(upto - below)
             below = upto
     histogram._sum.inc(sum(values))
+
+
+def forget_series(metric: Counter | Gauge | Histogram, *labels: str) -> None:
+    """Show a series no longer: its last value would be true for ever.
+
+    Parameters
+    ----------
+    metric : Counter, Gauge or Histogram
+        With labels.
+    *labels : str
+        Values of its labels; a series that does not exist is ignored.
+    """
+    with contextlib.suppress(KeyError):
+        metric.remove(*labels)
 
 
 def _show_zero(metric: Counter | Gauge | Histogram, labels: Sequence[str]) -> None:

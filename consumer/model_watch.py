@@ -86,7 +86,7 @@ class ModelWatch:
         before = self.champion, self.challenger
         try:
             self.champion = self._latest("champion", self.champion) or self.champion
-        except ModelError as error:
+        except (ModelError, OSError) as error:
             self._metrics.model_load_failures.inc()
             logger.error("champion refused, keeping the one in use", extra={"facts": {"error": str(error)}})
         self._look_for_challenger()
@@ -99,7 +99,7 @@ class ModelWatch:
             return
         try:
             self.challenger = self._latest("challenger", self.challenger)
-        except ModelError as error:
+        except (ModelError, OSError) as error:
             logger.warning("challenger refused", extra={"facts": {"error": str(error)}})
 
     def _latest(self, name: Name, in_use: Model | None) -> Model | None:

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
@@ -172,6 +172,7 @@ class NewLane:
         self._changed = asyncio.Event()
         self._is_open = False
         self._is_draining = False
+        self._is_closing = False
         self._is_broken = False
         self._delivering = 0
         self._epoch = 0
@@ -204,14 +205,18 @@ class NewLane:
         """
         return self._order.count(partition)
 
-    def open(self, known: Iterable[KeptRecord]) -> None:
+    def open(self, known: Iterable[KeptRecord], first_offsets: Mapping[int, int]) -> None:
         """Begin to accept events of newly assigned partitions.
 
         Parameters
         ----------
         known : iterable of KeptRecord
             Newest records of these partitions.
+        first_offsets : Mapping of int to int
+            Which offset each partition must begin with.
         """
+        if self._is_closing:
+            return
         analyses = []
         for record in known:
             with contextlib.suppress(ValueError):
@@ -220,6 +225,7 @@ class NewLane:
                 if not track.shape.is_corrected:  # then it is not the model's word
                     analyses.append((unpack_features(record.features), track.shape.emotion))
         self.drift.refill(analyses)
+        self._next_offsets = dict(first_offsets)
         self._is_open, self._is_draining = True, False
         self._notify()
 
@@ -260,6 +266,10 @@ class NewLane:
         elif queue:
             self._metrics.analyses_shared.inc()
         queue.append(_Waiting(message, event, is_refresh(message.headers), datetime.now(UTC), trace))
+
+    def close(self) -> None:
+        """Accept nothing any more, whatever partitions are still assigned."""
+        self._is_closing, self._is_open = True, False
 
     async def drain(self, timeout_seconds: float) -> bool:
         """Stop accepting, and finish what would otherwise be answered twice.

@@ -30,12 +30,12 @@ def scratch_directory(parent: Path | None = None) -> Path:
     """
     parent = parent or Path(tempfile.gettempdir())
     for left in parent.glob(f"{_PREFIX}*"):
-        pid = left.name.removeprefix(_PREFIX).partition("-")[0]
+        pid, _, started = left.name.removeprefix(_PREFIX).rpartition("-")[0].partition("-")
         # Another user's folder of this name is left alone by the file system; a link is not followed by rmtree.
-        if pid.isdecimal() and not _is_alive(int(pid)):
+        if pid.isdecimal() and started != _started(int(pid)):
             with suppress(OSError):
                 shutil.rmtree(left)
-    return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent))
+    return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-{_started(os.getpid())}-", dir=parent))
 
 
 @contextmanager
@@ -58,11 +58,13 @@ def own_disk(directory: Path) -> Iterator[None]:
         raise ScratchError(f"cannot write a download to {directory}: {error.strerror}") from error
 
 
-def _is_alive(pid: int) -> bool:
+def _started(pid: int) -> str | None:
+    """Say when a living process started, in the kernel's ticks; None if there is none.
+
+    Its number alone is not enough: in a container every worker has the same one as the worker before it.
+    """
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        # The name of the program, in brackets, may hold anything.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return None

@@ -7,18 +7,19 @@ import time
 from pathlib import Path
 from typing import Final
 
+from aiokafka.errors import KafkaError
 from faust.types import TP
 from mode import Service
 
 from consumer.analyst import AnalysisRequest, AnalystPlan
-from consumer.app import analysis_partitions, buffered_events, create_app
+from consumer.app import REBALANCE_TIMEOUT_SECONDS, analysis_partitions, buffered_events, create_app
 from consumer.dead_letter import DeadLetterLimit
 from consumer.errors import BrokerError, FatalError
 from consumer.faust_consumer import LaneConsumer
 from consumer.feedback_reader import FeedbackReader
 from consumer.health import Health, HealthServer
 from consumer.known_lane import KnownLane
-from consumer.metrics import Metrics
+from consumer.metrics import Metrics, forget_series
 from consumer.model_watch import ModelWatch
 from consumer.new_lane import LANE, NewLane
 from consumer.outbox import AsyncOutbox
@@ -176,6 +177,7 @@ class NewLaneService(_Part):
         )
         self.app = create_app(settings, self.lane.accept, self)
         self._warming: asyncio.Task[None] | None = None
+        self._joining_since: float | None = None
         self._seen = (0, 0)
         self._moved_at = time.monotonic()
 
@@ -189,6 +191,7 @@ class NewLaneService(_Part):
         await starting
         self._health.mark(POOL_WARM, holds=True)
         self._outbox.start()
+        self._joining_since = time.monotonic()
         await self.add_runtime_dependency(self.app)
 
     async def drain(self, timeout_seconds: float) -> None:
@@ -199,6 +202,9 @@ class NewLaneService(_Part):
         timeout_seconds : float
             Longest wait.
         """
+        self.lane.close()
+        if self._warming is not None:
+            self._warming.cancel()
         await self.lane.drain(timeout_seconds)
         try:
             async with asyncio.timeout(2.0):
@@ -222,9 +228,13 @@ class NewLaneService(_Part):
         if self._warming is not None:
             self._warming.cancel()
         self._health.mark(NEW_LANE_ASSIGNED, holds=False)
+        self._joining_since = time.monotonic()
         await self.lane.drain(_REVOKE_DRAIN_SECONDS)
         await self._consumer.commit_all()
         self.lane.revoke(analysis_partitions(partitions))
+        for metric in (self._metrics.consumer_lag_events, self._metrics.consumer_lag_seconds):
+            for partition in analysis_partitions(partitions):
+                forget_series(metric, TRACK_ANALYSIS.name, str(partition))
         self._metrics.rebalances.labels(LANE).inc()
         self._metrics.partitions_assigned.labels(LANE).set(0)
         logger.info(
@@ -244,15 +254,27 @@ class NewLaneService(_Part):
         try:
             # Whatever was in flight at a crash is among the newest records.
             known = await asyncio.to_thread(read_tail, self._settings, partitions, 2 * self._settings.max_in_flight)
-        except BrokerError as error:
+            places = (TP(TRACK_ANALYSIS.name, partition) for partition in partitions)
+            self.lane.open(known, await self._consumer.first_offsets(places))
+        except Exception as error:
             await self.crash(error)
             return
-        self.lane.open(known)
+        self._joining_since = None
         self._health.mark(NEW_LANE_ASSIGNED, holds=True)
 
     @Service.timer(_MEASURE_EVERY_SECONDS)
-    async def _measure(self) -> None:
+    async def _measure_often(self) -> None:
+        await self.measure()
+
+    async def measure(self) -> None:
+        """Look whether the lane is still a member of its group and whether it moves; show both."""
         metrics, lane = self._metrics, self.lane
+        if self._joining_since is not None or NEW_LANE_ASSIGNED not in self._health.missing:
+            try:
+                await self._consumer.check_coordination()
+            except KafkaError as error:
+                await self.crash(BrokerError(f"cannot be a member of the group {self._settings.app_id}: {error!r}"))
+                return
         oldest = lane.oldest_occurred_at
         metrics.queue_oldest_timestamp.labels(LANE).set(oldest.timestamp() if oldest is not None else 0.0)
         now = time.monotonic()
@@ -272,7 +294,9 @@ class NewLaneService(_Part):
     def _has_work(self) -> bool:
         """Measure the lag, and tell whether there is anything to do."""
         if NEW_LANE_ASSIGNED in self._health.missing:
-            return False
+            # A rebalance is over when every member has drained; one that takes longer is a lane that stands still.
+            joining = self._joining_since
+            return joining is not None and time.monotonic() - joining > REBALANCE_TIMEOUT_SECONDS
         consumer, unread = self._consumer, 0
         # Faust pauses a partition whose buffer is full, and shows it nowhere else.
         self._metrics.partitions_paused.labels(LANE).set(len(consumer._buffered_partitions))

@@ -12,7 +12,16 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from consumer.events import DecisionLabel, Decisions, EmotionLabel, Fragment, Probabilities
+from consumer.events import (
+    Affect,
+    DecisionLabel,
+    Decisions,
+    EmotionLabel,
+    Fragment,
+    Probabilities,
+    Probability,
+    Sha256,
+)
 from model.emotions import EMOTIONS
 
 _MILLION: Final = 1_000_000
@@ -66,16 +75,16 @@ class _Record(Struct, frozen=True):
     """What the table reads of a TrackEmotion; the rest is not checked again."""
 
     emotion: EmotionLabel
-    confidence: float
+    confidence: Probability
     probabilities: Probabilities
     prediction_set: tuple[EmotionLabel, ...]
-    valence: float
-    arousal: float
+    valence: Affect
+    arousal: Affect
     decisions: Decisions
     fragments: list[Fragment]
     model_version: str
     feature_version: str
-    audio_sha256: str
+    audio_sha256: Sha256
     corrected_by: str | None = None
 
 
@@ -129,7 +138,7 @@ class RecordCodec:
         """
         try:
             return self._pack(self._decode(value))
-        except (RecursionError, struct.error) as error:
+        except (RecursionError, OverflowError, struct.error) as error:
             raise ValueError(f"expected a TrackEmotion: {error}") from error
 
     def shape(self, packed: bytes) -> Shape:

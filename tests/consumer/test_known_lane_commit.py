@@ -40,6 +40,24 @@ def lane() -> Iterator[KnownLane]:
     yield lane
 
 
+def test_batch_that_kafka_does_not_acknowledge_is_given_up_seconds_after_the_stop_and_beats_meanwhile(
+    lane: KnownLane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    health = Health([], clock=lambda: now[0])
+    lane._heartbeat = health.heartbeat("known_lane", 60.0)
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    assert not lane._kept_waiting()
+    now[0] += 600
+    assert not lane._kept_waiting(), "nobody told it to stop"
+    assert health.stuck == [], "waiting for Kafka is not being stuck"
+    lane.stop()
+    now[0] += 4
+    assert not lane._kept_waiting()
+    now[0] += 2
+    assert lane._kept_waiting()
+
+
 @pytest.mark.parametrize(
     "code", [KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.NOT_COORDINATOR, KafkaError._TRANSPORT]
 )

@@ -50,6 +50,19 @@ def test_bad_champion_at_the_start_is_a_configuration_error() -> None:
         watching(source)
 
 
+def test_look_at_a_registry_that_cannot_be_read_keeps_the_model_in_use() -> None:
+    source = Source(champion="m-1")
+    models, metrics = watching(source)
+
+    def unreadable(name: str) -> str | None:
+        raise PermissionError(13, "Permission denied", name)
+
+    source.current = unreadable  # type: ignore[method-assign]
+    models.look()
+    assert models.champion.version == "m-1"
+    assert metrics.registry.get_sample_value("emotion_model_load_failures_total") == 1
+
+
 def test_look_takes_the_new_champion() -> None:
     source = Source(champion="m-1")
     models, metrics = watching(source)

@@ -152,7 +152,7 @@ class Bench:
             crash=self.crashes.append,
             tracing=tracing,
         )
-        self.lane.open([])
+        self.lane.open([], {})
 
     def message(self, offset: int, value: bytes | None, headers: Any = (), partition: int = 0) -> Incoming:
         return Incoming(
@@ -289,7 +289,9 @@ def test_upload_behind_a_play_is_heard_itself() -> None:
 
 def test_play_after_a_restart_gets_the_judgement_of_before() -> None:
     async def scenario(bench: Bench) -> None:
-        bench.lane.open([KeptRecord("t-1", track_emotion_json(confidence=0.654321)), KeptRecord("t-2", b"nonsense")])
+        bench.lane.open(
+            [KeptRecord("t-1", track_emotion_json(confidence=0.654321)), KeptRecord("t-2", b"nonsense")], {}
+        )
         await bench.accept(0, track_event_json(position_seconds=90.0))
         await bench.settle()
         assert bench.pool.requests == []
@@ -307,7 +309,7 @@ def test_record_keeps_the_features_for_drift_after_a_restart() -> None:
         features = dict(record.headers)[FEATURES]
         assert unpack_features(features or b"") is not None
         kept = KeptRecord("t-1", record.value or b"", features or b"")
-        bench.lane.open([kept] * 300)
+        bench.lane.open([kept] * 300, {})
         bench.lane.drift.show(dict.fromkeys(FEATURE_NAMES, tuple(range(9))))
         assert bench.value("emotion_feature_drift_psi", feature=FEATURE_NAMES[0]) > 1.0, "all in one bin"
         assert 0.0 < bench.value("emotion_prediction_drift_psi") < 0.01
@@ -566,7 +568,7 @@ def test_accept_while_partitions_move_waits_and_then_ignores_the_revoked() -> No
         assert not waiting.done()
         bench.lane.revoke([0])
         await waiting
-        bench.lane.open([])
+        bench.lane.open([], {})
         await bench.settle()
         assert bench.outbox.messages == []
 
@@ -591,6 +593,43 @@ def test_hole_in_the_offsets_stops_the_worker_before_anything_behind_it_is_ackno
         await bench.settle()
         assert isinstance(bench.crashes[0], FatalError)
         assert 2 not in bench.acknowledged
+
+    on_bench(scenario)
+
+
+def test_hole_before_the_first_event_of_an_assignment_stops_the_worker() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.lane.open([], {0: 5})
+        await bench.accept(6, track_event_json("e-6"))
+        await bench.settle()
+        assert isinstance(bench.crashes[0], FatalError)
+        assert bench.acknowledged == []
+
+    on_bench(scenario)
+
+
+def test_event_before_the_last_commit_is_ignored() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.lane.open([], {0: 5})
+        for offset in (4, 5):
+            await bench.accept(offset, track_event_json(f"e-{offset}"))
+        await bench.settle()
+        assert bench.acknowledged == [5]
+        assert bench.crashes == []
+
+    on_bench(scenario)
+
+
+def test_assignment_while_the_worker_stops_opens_nothing() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.lane.close()
+        await bench.lane.drain(1)
+        bench.lane.open([], {0: 0})
+        waiting = asyncio.ensure_future(bench.accept(0, track_event_json()))
+        await bench.settle()
+        assert not waiting.done()
+        assert bench.outbox.messages == []
+        waiting.cancel()
 
     on_bench(scenario)
 

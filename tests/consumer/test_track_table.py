@@ -113,6 +113,9 @@ def test_apply_partition_not_opened_is_ignored() -> None:
         track_emotion_json(audio_sha256="12"),
         track_emotion_json(audio_sha256="zz" * 32),
         track_emotion_json(confidence=-0.5),
+        track_emotion_json(valence=1.5),
+        track_emotion_json(arousal=1e308),
+        track_emotion_json(fragments=[Fragment(start_seconds=1e308, emotion="sad", confidence=0.7)]),
     ],
 )
 def test_apply_what_is_no_record_is_refused_and_keeps_the_old_one(value: bytes) -> None:
