@@ -28,6 +28,8 @@ ADDED_HEADERS: Final = (REASON, MESSAGE, SOURCE_TOPIC, SOURCE_PARTITION, SOURCE_
 
 # Long enough for a validation error; short beside the broker's 1 MB limit on a message.
 MAX_MESSAGE_CHARACTERS: Final = 500
+# Of an exception's text; more than is shown, so that no secret is cut in two and no longer looks like one.
+_LOOKED_AT_CHARACTERS: Final = 4 * 1024
 
 Headers = list[tuple[str, bytes | None]]
 # As confluent-kafka, aiokafka and Faust give them.
@@ -188,9 +190,10 @@ def clean_message(message: str) -> str:
     Returns
     -------
     str
-        At most ``MAX_MESSAGE_CHARACTERS`` characters; URL credentials and queries replaced by ``...``.
+        At most ``MAX_MESSAGE_CHARACTERS`` characters; URL credentials and parameters replaced by ``...``.
     """
-    hidden = hide_url_secrets(message)
+    # Cut first: an exception can quote a whole event, or what a hostile server said.
+    hidden = hide_url_secrets(message[:_LOOKED_AT_CHARACTERS])
     if hidden.isprintable():
         line = hidden
     else:

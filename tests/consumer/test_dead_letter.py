@@ -1,5 +1,6 @@
 """Dead letters keep the original and say why, without leaking."""
 
+import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -98,6 +99,13 @@ def test_clean_message_is_one_bounded_printable_line() -> None:
     cleaned = clean_message("a\nb\x1b[31m" + "x" * 10_000)
     assert len(cleaned) == MAX_MESSAGE_CHARACTERS
     assert cleaned.isprintable()
+
+
+def test_clean_message_of_a_hostile_text_takes_no_longer_than_a_glance() -> None:
+    started = time.process_time()
+    assert len(clean_message("Invalid enum value '://" + "a-" * 500_000)) == MAX_MESSAGE_CHARACTERS
+    # 64 kB took 16 s once; a loaded machine needs no half second.
+    assert time.process_time() - started < 0.5
 
 
 def test_clean_message_survives_lone_surrogates() -> None:
