@@ -113,6 +113,10 @@ def test_apply_partition_not_opened_is_ignored() -> None:
         track_emotion_json(audio_sha256="12"),
         track_emotion_json(audio_sha256="zz" * 32),
         track_emotion_json(confidence=-0.5),
+        track_emotion_json(model_version="m" * 257),
+        track_emotion_json(corrected_by="c" * 257),
+        track_emotion_json(prediction_set=["sad"] * 5),
+        track_emotion_json(fragments=[Fragment(start_seconds=0.0, emotion="sad", confidence=1.0)] * 4097),
     ],
 )
 def test_apply_what_is_no_record_is_refused_and_keeps_the_old_one(value: bytes) -> None:
