@@ -73,6 +73,12 @@ def test_build_forwarded_event_names_where_it_first_came_from() -> None:
     assert original_headers(built.headers) == [("a", b"1")]
 
 
+def test_build_does_not_believe_a_forwarded_source_that_no_topic_can_have() -> None:
+    forged = [("source.topic", b"x" * 2_000_000), ("source.offset", b"9" * 250)]
+    added = dict(letter(forged, topic="track-analysis").headers)
+    assert (added["source.topic"], added["source.offset"]) == (b"track-analysis", b"42")
+
+
 def test_build_does_not_believe_source_headers_that_came_from_outside() -> None:
     added = dict(letter(source_headers("emotion-events", 7, 99)).headers)
     assert (added["source.topic"], added["source.partition"], added["source.offset"]) == (b"track-events", b"3", b"42")
