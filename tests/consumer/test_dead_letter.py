@@ -74,7 +74,7 @@ def test_build_forwarded_event_names_where_it_first_came_from() -> None:
 
 
 def test_build_does_not_believe_a_forwarded_source_that_no_topic_can_have() -> None:
-    forged = [("source.topic", b"x" * 2_000_000), ("source.offset", b"9" * 250)]
+    forged: Headers = [("source.topic", b"x" * 2_000_000), ("source.offset", b"9" * 250)]
     added = dict(letter(forged, topic="track-analysis").headers)
     assert (added["source.topic"], added["source.offset"]) == (b"track-analysis", b"42")
 
