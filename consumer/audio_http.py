@@ -29,7 +29,7 @@ from consumer.errors import (
     Reason,
 )
 from consumer.network_policy import DEFAULT_PORTS, Resolver, addresses_allowed
-from consumer.redaction import hide_url_secrets
+from consumer.redaction import shorten
 
 MAX_REDIRECTS: Final = 5
 CHUNK_BYTES: Final = 64 * 1024
@@ -37,6 +37,8 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _HEADERS: Final = {"Accept": "audio/*, application/octet-stream;q=0.9, */*;q=0.1", "Accept-Encoding": "identity"}
 _HOST: Final = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|[0-9a-f:.]+")
+_MAX_NAME_CHARACTERS: Final = 100
+_MAX_ERROR_CHARACTERS: Final = 200
 # What a request line may hold unquoted; "%" because the URL's own quoting is kept.
 _SAFE_IN_TARGET: Final = "%/:?#[]@!$&'()*+,;=-._~"
 
@@ -95,7 +97,7 @@ def http_chunks(
                 yield from _body(response)
                 return
             uri = _next(uri, response)
-    raise AudioLocationError(f"more than {MAX_REDIRECTS} redirects, the last to {hide_url_secrets(uri)}")
+    raise AudioLocationError(f"more than {MAX_REDIRECTS} redirects, the last to {_shown(uri)}")
 
 
 def parse_http_url(uri: str) -> SplitResult:
@@ -116,20 +118,23 @@ def parse_http_url(uri: str) -> SplitResult:
     AudioLocationError
         With reason ``unsupported_uri``.
     """
-    shown = hide_url_secrets(uri)
+    shown = _shown(uri)
     if not uri.isprintable() or " " in uri or "\\" in uri:
-        raise AudioLocationError(f"expected a URL without spaces, control characters and backslashes, got {shown!r}")
+        raise AudioLocationError(
+            f"expected a URL without spaces, control characters and backslashes, got one of {shown}"
+        )
     try:
         url = urlsplit(uri)
         port_valid = url.port is None or url.port > 0
     except ValueError as error:
-        raise AudioLocationError(f"malformed URL {shown!r}: {error}") from error
+        # Without Python's words: they quote what may be a password.
+        raise AudioLocationError("malformed URL") from error
     if url.scheme not in DEFAULT_PORTS:
-        raise AudioLocationError(f"expected http or https, got {shown!r}")
+        raise AudioLocationError(f"expected http or https, got {shown}")
     if "@" in url.netloc:
-        raise AudioLocationError(f"expected a URL without credentials, got {shown!r}")
+        raise AudioLocationError(f"expected a URL without credentials, got one of {shown}")
     if not port_valid or not _HOST.fullmatch(url.hostname or ""):
-        raise AudioLocationError(f"expected an ASCII host name and a port of 1-65535, got {shown!r}")
+        raise AudioLocationError(f"expected an ASCII host name and a port of 1-65535, got {shown}")
     return url
 
 
@@ -179,10 +184,29 @@ def _answer(
     except (OSError, ValueError, http.client.HTTPException, urllib3.exceptions.HTTPError) as error:
         if expired.is_set() or time.monotonic() >= deadline:
             raise AnalysisTimeoutError(f"{shown} did not deliver within the fetch timeout") from error
-        raise AudioStoreUnavailableError(f"{shown}: {type(error).__name__}: {error}") from error
+        raise AudioStoreUnavailableError(f"{shown}: {type(error).__name__}: {_brief(error)}") from error
     finally:
         watchdog.cancel()
         connection.close()
+
+
+def _shown(uri: str) -> str:
+    """Name a URL by its scheme, host and port: its path can be as secret as its query, and the event has all of it."""
+    try:
+        url = urlsplit(uri)
+        host, port = url.hostname or "", url.port
+    except ValueError:
+        return "a malformed URL"
+    scheme = shorten(url.scheme, _MAX_NAME_CHARACTERS) or "no scheme"
+    if not _HOST.fullmatch(host):
+        return f"{scheme} without a host name"
+    host = shorten(f"[{host}]" if ":" in host else host, _MAX_NAME_CHARACTERS)
+    return f"{scheme}://{host}" if port is None else f"{scheme}://{host}:{port}"
+
+
+def _brief(error: Exception) -> str:
+    # Some quote a whole status line, header or URL: what a hostile server said.
+    return shorten(str(error), _MAX_ERROR_CHARACTERS)
 
 
 def _left(deadline: float) -> float:
@@ -218,15 +242,17 @@ def _next(uri: str, response: BaseHTTPResponse) -> str:
         raise AudioStoreUnavailableError(f"redirect {response.status} without a Location")
     try:
         following = urljoin(uri, location)
+        target = urlsplit(following).scheme
     except ValueError as error:
-        raise AudioLocationError(f"redirect to a malformed URL {hide_url_secrets(location)!r}: {error}") from error
-    if uri.startswith("https:") and not following.startswith("https:"):
-        raise AudioLocationError(f"redirect from https to {hide_url_secrets(following)!r}")
+        raise AudioLocationError("redirect to a malformed URL") from error
+    # As parsed, not as spelt: `HTTPS://` is https too.
+    if urlsplit(uri).scheme == "https" and target != "https":
+        raise AudioLocationError(f"redirect from https to {_shown(following)}")
     return following
 
 
 def _check(response: BaseHTTPResponse, uri: str, max_bytes: int) -> None:
-    shown = f"{hide_url_secrets(uri)} answered {response.status}"
+    shown = f"{_shown(uri)} answered {response.status}"
     if response.status in _TRANSIENT or response.status >= 500:
         raise AudioStoreUnavailableError(shown)
     if response.status != 200:

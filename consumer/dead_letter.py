@@ -28,6 +28,11 @@ ADDED_HEADERS: Final = (REASON, MESSAGE, SOURCE_TOPIC, SOURCE_PARTITION, SOURCE_
 
 # Long enough for a validation error; short beside the broker's 1 MB limit on a message.
 MAX_MESSAGE_CHARACTERS: Final = 500
+# Of an exception's text; more than is shown, so that no secret is cut in two and no longer looks like one.
+_LOOKED_AT_CHARACTERS: Final = 4 * 1024
+
+# Of a topic's name; the longest of what says where an event first came from. A letter must hold it however small.
+_MAX_ORIGIN_BYTES: Final = 249
 
 Headers = list[tuple[str, bytes | None]]
 # As confluent-kafka, aiokafka and Faust give them.
@@ -93,7 +98,7 @@ def build_dead_letter(
     received = header_list(headers)
     # Only what this service forwarded says where it came from; on an input topic anyone may have written that.
     forwarded = topic == TRACK_ANALYSIS.name
-    origin = dict(received) if forwarded else {}
+    origin = {name: value for name, value in received if len(value or b"") <= _MAX_ORIGIN_BYTES} if forwarded else {}
     added: Sequence[tuple[str, bytes | None]] = (
         (REASON, str(reason).encode()),
         (MESSAGE, clean_message(message).encode()),
@@ -188,9 +193,10 @@ def clean_message(message: str) -> str:
     Returns
     -------
     str
-        At most ``MAX_MESSAGE_CHARACTERS`` characters; URL credentials and queries replaced by ``...``.
+        At most ``MAX_MESSAGE_CHARACTERS`` characters; URL credentials and parameters replaced by ``...``.
     """
-    hidden = hide_url_secrets(message)
+    # Cut first: an exception can quote a whole event, or what a hostile server said.
+    hidden = hide_url_secrets(message[:_LOOKED_AT_CHARACTERS])
     if hidden.isprintable():
         line = hidden
     else:

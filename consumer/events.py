@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from consumer.errors import InvalidEventError, Reason
+from consumer.redaction import shorten
 
 EventType = Literal["track_played", "track_uploaded"]
 EmotionLabel = Literal["relax", "happy", "sad", "angry"]
@@ -36,6 +37,8 @@ _NAMESPACE_DIGEST: Final = hashlib.sha1(EVENT_NAMESPACE.bytes, usedforsecurity=F
 # RFC 9562's variant: the two high bits of this digit are 10.
 _VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
+# msgspec quotes what it refuses, be it the whole event, between its verdict and the place.
+_MAX_VERDICT_CHARACTERS: Final = 300
 
 Event = TypeVar("Event", bound=Struct)
 
@@ -229,8 +232,10 @@ def _decode(decoder: msgspec.json.Decoder[Event], value: bytes | None) -> Event:
     try:
         return decoder.decode(value)
     except msgspec.ValidationError as error:
-        unknown_type = "Invalid enum value" in str(error) and "$.event_type" in str(error)
+        verdict = str(error)
+        # At its ends: between them stands what the event says, which may be anything.
+        unknown_type = verdict.startswith("Invalid enum value") and verdict.endswith("`$.event_type`")
         reason = Reason.UNKNOWN_EVENT_TYPE if unknown_type else Reason.SCHEMA
-        raise InvalidEventError(str(error), reason=reason) from error
+        raise InvalidEventError(shorten(verdict, _MAX_VERDICT_CHARACTERS), reason=reason) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidEventError(f"not JSON: {error}", reason=Reason.INVALID_JSON) from error

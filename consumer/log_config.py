@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from consumer.redaction import hide_url_secrets
+from consumer.redaction import hide_url_secrets, shorten
 from consumer.settings import Settings
 
 # Whatever comes in: metrics count every event, and every dead letter is kept; the log must not fill a disk with them.
@@ -23,6 +23,9 @@ DEAD_LETTERS_PER_SECOND: Final = 10
 # Libraries that report every step at INFO.
 _TALKATIVE: Final = ("aiobotocore", "aiokafka", "botocore", "faust", "fsspec", "mode", "numba", "s3fs", "urllib3")
 _RESERVED: Final = ("time", "level", "logger", "event", "exception")
+# Of one text of a line; a traceback may be longer.
+_MAX_CHARACTERS: Final = 4 * 1024
+_MAX_TRACEBACK_CHARACTERS: Final = 16 * 1024
 _COLOURS: Final = {"DEBUG": "2", "INFO": "36", "WARNING": "33", "ERROR": "31", "CRITICAL": "31;1"}
 
 
@@ -51,7 +54,7 @@ class JsonFormatter(logging.Formatter):
         for name, value in _facts(record).items():
             line[f"fact_{name}" if name in _RESERVED else _readable(name)] = _clean(value)
         if record.exc_info and record.exc_info[0]:
-            line["exception"] = _readable(self.formatException(record.exc_info))
+            line["exception"] = _readable(self.formatException(record.exc_info), _MAX_TRACEBACK_CHARACTERS)
         try:
             return msgspec.json.encode(line, enc_hook=_describe).decode()
         except (TypeError, ValueError, RecursionError):
@@ -74,7 +77,7 @@ class ConsoleFormatter(logging.Formatter):
         self.colour = colour
 
     def format(self, record: logging.LogRecord) -> str:
-        """Give one line, and the traceback below it where there is one.
+        """Give one line, and the traceback below it where there is one, indented.
 
         Parameters
         ----------
@@ -84,16 +87,18 @@ class ConsoleFormatter(logging.Formatter):
         Returns
         -------
         str
-            A line; URL secrets hidden.
+            A line; URL secrets hidden, and nothing in it that a terminal would obey.
         """
         level = f"{record.levelname:<7}"
         if self.colour:
             level = f"\x1b[{_COLOURS.get(record.levelname, '0')}m{level}\x1b[0m"
         facts = " ".join(f"{name}={_clean(value)}" for name, value in _facts(record).items())
-        line = f"{_time(record).astimezone():%H:%M:%S} {level} {_readable(record.getMessage())}"
+        line = f"{_time(record).astimezone():%H:%M:%S} {level} {_one_line(_readable(record.getMessage()))}"
         line = f"{line}  {_one_line(facts)}" if facts else line
         if record.exc_info and record.exc_info[0]:
-            line = f"{line}\n{_readable(self.formatException(record.exc_info))}"
+            traceback = _readable(self.formatException(record.exc_info), _MAX_TRACEBACK_CHARACTERS)
+            # Indented, because an exception quotes what others wrote: a line break in it must not begin a line of ours.
+            line = "\n".join([line, *(f"    {_one_line(below)}" for below in traceback.split("\n"))])
         return line
 
 
@@ -154,9 +159,10 @@ def _clean(value: object) -> object:
     return _readable(value) if isinstance(value, str) else value
 
 
-def _readable(text: str) -> str:
-    # Lone surrogates (undecodable file names) are no UTF-8; a log line must never be the thing that fails.
-    return hide_url_secrets(text).encode("utf-8", "backslashreplace").decode()
+def _readable(text: str, most: int = _MAX_CHARACTERS) -> str:
+    # Shortened after secrets are hidden, so that none is cut in two and no longer looks like one. And lone surrogates
+    # (undecodable file names) are no UTF-8; a log line must never be the thing that fails.
+    return shorten(hide_url_secrets(text), most).encode("utf-8", "backslashreplace").decode()
 
 
 def _one_line(text: str) -> str:

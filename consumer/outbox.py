@@ -127,21 +127,33 @@ class BatchOutbox:
             As on the wire.
         headers : list of (str, bytes or None)
             In order.
+
+        Raises
+        ------
+        BrokerError
+            If the client refuses it. A dead letter that is too large is sent without its original instead.
         """
         if self._must_begin:
             self._guarded(self._producer.begin_transaction)
             self._must_begin = False
         extra: dict[str, Any] = {}
+        letter = None
         if topic == DEAD_LETTERS.name:
+            letter = Outgoing(topic, key, value, headers)
             # The client does not give a refused message's headers back, and here they are what matters.
-            extra["on_delivery"] = partial(self._letter_failed, Outgoing(topic, key, value, headers))
+            extra["on_delivery"] = partial(self._letter_failed, letter)
         while True:
             try:
                 return self._producer.produce(topic, value, key, headers=headers, **extra)  # type: ignore[arg-type]
             except BufferError:
                 self._producer.poll(_WAIT_SECONDS)
             except KafkaException as error:
-                raise BrokerError(f"cannot produce to {topic}: {error}") from error
+                # The client has a limit of its own, and refuses at once: a small message on the wire can be a large
+                # one when it is unpacked.
+                smaller = _without_original(error.args[0], letter) if letter is not None else None
+                if smaller is None:
+                    raise BrokerError(f"cannot produce to {topic}: {error}") from error
+                return self.produce(smaller.topic, smaller.value, smaller.key, smaller.headers)
 
     def finish(self) -> None:
         """Wait until every message of the batch is acknowledged by all in-sync replicas.
@@ -289,7 +301,7 @@ class AsyncOutbox:
         delivery = _Delivery(asyncio.get_running_loop(), len(messages), self._metrics)
         for message in messages:
             self._metrics.produce_attempts.labels(message.topic).inc()
-            await self._produce(message, partial(delivery.done, message))
+            await self._produce(message, delivery)
         started = time.monotonic()
         while True:
             refused = await self._wait(delivery, started)
@@ -297,7 +309,7 @@ class AsyncOutbox:
                 return
             delivery = _Delivery(asyncio.get_running_loop(), len(refused), self._metrics)
             for message in refused:
-                await self._produce(message, partial(delivery.done, message))
+                await self._produce(message, delivery)
 
     async def _wait(self, delivery: "_Delivery", started: float) -> list[Outgoing]:
         waiting = self._metrics.produce_waiting.labels("new")
@@ -312,7 +324,7 @@ class AsyncOutbox:
             facts = {"messages": delivery.left, "seconds": round(seconds, 1)}
             logger.warning("waiting for Kafka to acknowledge", extra={"facts": facts})
 
-    async def _produce(self, message: Outgoing, on_delivery: Callable[[KafkaError | None, Message], None]) -> None:
+    async def _produce(self, message: Outgoing, delivery: "_Delivery") -> None:
         while True:
             try:
                 return self._producer.produce(
@@ -320,12 +332,15 @@ class AsyncOutbox:
                     message.value,
                     message.key,
                     headers=cast(Any, message.headers),
-                    on_delivery=on_delivery,
+                    on_delivery=partial(delivery.done, message),
                 )
             except BufferError:
                 await asyncio.sleep(0.01)
             except KafkaException as error:
-                raise BrokerError(f"cannot produce to {message.topic}: {error}") from error
+                smaller = _without_original(error.args[0], message)
+                if smaller is None:
+                    raise BrokerError(f"cannot produce to {message.topic}: {error}") from error
+                message = smaller
 
     def _poll(self) -> None:
         while not self._stopping.is_set():
@@ -365,7 +380,7 @@ class _Delivery:
 
 
 def _without_original(error: KafkaError | None, letter: Outgoing) -> Outgoing | None:
-    """Give the dead letter to send instead of one that the broker finds too large: only what we say of it."""
+    """Give the dead letter to send instead of one that Kafka finds too large: only what we say of it."""
     if error is None or error.code() != KafkaError.MSG_SIZE_TOO_LARGE or letter.topic != DEAD_LETTERS.name:
         return None
     ours = [(name, value) for name, value in letter.headers if name in ADDED_HEADERS]

@@ -19,10 +19,10 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from consumer.dead_letter import Headers, ReceivedHeaders, header_list
+from consumer.dead_letter import Headers, ReceivedHeaders
 from consumer.errors import EmotionServiceError
 from consumer.timing import Timing
-from consumer.tracing import CONTEXT_HEADERS, Trace, Tracing
+from consumer.tracing import Trace, Tracing, received_context
 
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 _CLOSE_SECONDS: Final = 1.0
@@ -151,11 +151,7 @@ class SpanTracing(Tracing):
 
 
 def _extract(received: ReceivedHeaders) -> Context:
-    carrier = {
-        name: value.decode("latin-1")
-        for name, value in header_list(received)
-        if name in CONTEXT_HEADERS and value is not None
-    }
+    carrier = {name: (value or b"").decode() for name, value in received_context(received)}
     # An empty context, not the thread's: a malformed header begins a trace of its own.
     return _PROPAGATOR.extract(carrier, Context())
 

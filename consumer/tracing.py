@@ -2,8 +2,12 @@
 
 This is tracing turned off: an event's ``traceparent`` and ``tracestate`` go on as they came, so that a platform's trace
 does not end here, and nothing of OpenTelemetry is imported. ``consumer.spans`` is tracing turned on.
+
+Only what is a trace context goes on. Headers are written by others, and one as large as Kafka allows would make an
+answer that Kafka refuses, of an event that would then be read again and again.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,7 +16,13 @@ from consumer.errors import ConfigurationError, EmotionServiceError
 from consumer.settings import Settings
 from consumer.timing import Timing
 
-CONTEXT_HEADERS: Final = ("traceparent", "tracestate")
+TRACEPARENT: Final = "traceparent"
+TRACESTATE: Final = "tracestate"
+CONTEXT_HEADERS: Final = (TRACEPARENT, TRACESTATE)
+# W3C Trace Context, 3.2.2: version (ff is none), trace and parent (zeros are none), flags.
+_TRACEPARENT: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+# What everybody who passes it on must at least keep (3.3.1.5); more is dropped as a whole.
+_TRACESTATE: Final = re.compile(rb"[\t\x20-\x7e]{1,512}")
 
 
 class Trace:
@@ -20,14 +30,14 @@ class Trace:
 
     Parameters
     ----------
-    received : Headers
+    received : ReceivedHeaders
         The event's.
     """
 
     __slots__ = ("_context",)
 
     def __init__(self, received: ReceivedHeaders) -> None:
-        self._context: Headers = [header for header in header_list(received) if header[0] in CONTEXT_HEADERS]
+        self._context = received_context(received)
 
     def stage(self, name: str) -> None:
         """Say that a stage has ended that began where the one before it ended, or with the event."""
@@ -99,6 +109,33 @@ class Tracing:
 OFF: Final = Tracing()
 
 
+def received_context(received: ReceivedHeaders) -> Headers:
+    """Give the trace context that an event came with.
+
+    Parameters
+    ----------
+    received : ReceivedHeaders
+        As received from any client.
+
+    Returns
+    -------
+    list of (str, bytes)
+        ``traceparent``, and ``tracestate`` if there is one; empty if the context is malformed, said twice, or longer
+        than anybody has to pass on.
+    """
+    found = [header for header in header_list(received) if header[0] in CONTEXT_HEADERS]
+    if not found:
+        return found
+    parents = [value for name, value in found if name == TRACEPARENT]
+    states = [value for name, value in found if name == TRACESTATE]
+    if len(parents) != 1 or not _TRACEPARENT.fullmatch(parents[0] or b""):
+        # A state says nothing without the trace it is of.
+        return []
+    if len(states) != 1 or not _TRACESTATE.fullmatch(states[0] or b""):
+        return [(TRACEPARENT, parents[0])]
+    return [(TRACEPARENT, parents[0]), (TRACESTATE, states[0])]
+
+
 def with_context(headers: Headers, context: Headers) -> Headers:
     """Put a context in the place of the one that headers may hold.
 
@@ -110,11 +147,12 @@ def with_context(headers: Headers, context: Headers) -> Headers:
     Returns
     -------
     list of (str, bytes or None)
-        The headers with that context, or as they were if there is none.
+        The headers with that context; as they were where it says nothing, be what is there valid or not.
     """
     if not context:
         return headers
-    return [header for header in headers if header[0] not in CONTEXT_HEADERS] + context
+    said = {name for name, _ in context}
+    return [header for header in headers if header[0] not in said] + context
 
 
 def open_tracing(settings: Settings) -> Tracing:

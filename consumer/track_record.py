@@ -7,10 +7,10 @@ byte, the same in both lanes: what a replay gives equals what was given before.
 
 import struct
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from consumer.events import (
     Affect,
@@ -71,21 +71,27 @@ class Shape:
         return msgspec.json.encode(members)[1:-1]
 
 
+# All that an answer, or a forwarded event, carries of a record without a length of its own. A record beyond this is not
+# ours, and one near Kafka's limit would make an answer that Kafka refuses, at every play.
+_Name = Annotated[str, Meta(max_length=256)]
+_MAX_FRAGMENTS: Final = 4096
+
+
 class _Record(Struct, frozen=True):
     """What the table reads of a TrackEmotion; the rest is not checked again."""
 
     emotion: EmotionLabel
     confidence: Probability
     probabilities: Probabilities
-    prediction_set: tuple[EmotionLabel, ...]
+    prediction_set: Annotated[tuple[EmotionLabel, ...], Meta(max_length=len(EMOTIONS))]
     valence: Affect
     arousal: Affect
     decisions: Decisions
-    fragments: list[Fragment]
-    model_version: str
-    feature_version: str
+    fragments: Annotated[list[Fragment], Meta(max_length=_MAX_FRAGMENTS)]
+    model_version: _Name
+    feature_version: _Name
     audio_sha256: Sha256
-    corrected_by: str | None = None
+    corrected_by: _Name | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from consumer.answers import Moment, build_answer, build_track_emotion, track_emotion_headers
-from consumer.events import EmotionEvent, decode_track_event, emotion_event_id
+from consumer.dead_letter import header_bytes
+from consumer.events import EmotionEvent, Fragment, decode_track_event, emotion_event_id
 from consumer.track_record import KnownTrack, RecordCodec
 from model.emotions import EMOTIONS, Emotion
 from model.judgement import FragmentJudgement, Judgement
@@ -35,6 +36,25 @@ def test_build_answer_is_a_valid_emotion_event_with_its_cloud_event() -> None:
     assert headers["ce_type"] == b"emotion-stream.emotion-event.v1"
     assert datetime.fromisoformat((headers["ce_time"] or b"").decode()) == decoded.classified_at
     assert headers["content-type"] == b"application/json"
+
+
+def test_build_answer_of_the_largest_event_and_record_is_half_of_what_kafka_takes() -> None:
+    # Six bytes a character in JSON, at most.
+    name = "\0" * 256
+    names = dict.fromkeys(("session_id", "listener_id", "playlist_id"), name)
+    event = decode_track_event(track_event_json(name, name, **names))
+    fragment = Fragment(start_seconds=4294967.295, emotion="angry", confidence=0.123456)
+    record = track_emotion_json(
+        name,
+        model_version=name,
+        feature_version=name,
+        prediction_set=[emotion.value for emotion in EMOTIONS],
+        fragments=[fragment] * 4096,
+    )
+    codec = RecordCodec()
+    answer = build_answer(event, codec.render(codec.pack(record)), Moment.now(DEADLINE), known=True)
+    # Kafka's message.max.bytes is 1,048,588 unless told otherwise; headers are ours alone, but for a trace context.
+    assert len(answer.value) + header_bytes(answer.headers) < 500_000
 
 
 def test_build_answer_twice_differs_in_time_and_lane_only() -> None:

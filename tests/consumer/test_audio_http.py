@@ -7,12 +7,14 @@ import shutil
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from consumer.audio_store import AudioAccess, LocalAudio, fetch
+from consumer.dead_letter import clean_message
 from consumer.errors import (
     AnalysisTimeoutError,
     AudioLocationError,
@@ -355,6 +357,55 @@ def test_fetch_http_redirect_to_a_forbidden_place_is_refused(location: str, reas
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize(
+    "location",
+    [
+        "https://user:hunter2@127.0.0.1/a",
+        "https://user:p@hunter2@127.0.0.1/a",
+        "https:/user:hunter2@127.0.0.1/a",
+        "http://user:hunter2/a@127.0.0.1/",
+        "http://hunter2:pw@127.0.0.1\u2100/",
+        "http://a/a b?sig=hunter2",
+        "http://a/it's.mp3?sig=hunter2",
+        "http://a/hunter2/a.mp3",
+        "http://a:99999/a.mp3;sig=hunter2",
+        "gopher://127.0.0.1/a#hunter2",
+    ],
+)
+def test_fetch_http_error_names_no_more_of_a_url_than_its_host(location: str, tmp_path: Path) -> None:
+    allowed = AudioAccess(private_hosts=("127.0.0.1",))
+    # Each as an event's location, and as where a server sends us.
+    with pytest.raises(AudioLocationError) as caught:
+        fetch(location, allowed, tmp_path)
+    assert "hunter2" not in str(caught.value)
+    answer = response(b"", "302 Found").replace(b"\r\n\r\n", b"\r\nLocation: " + location.encode() + b"\r\n\r\n")
+    with scripted(says(answer)) as server, pytest.raises(AudioLocationError) as caught:
+        get(server, tmp_path)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"://" + b"a-" * 30_000 + b"\r\n\r\n",
+        response(b"", "302 Found", Location="://" + "a-" * 30_000),
+        response(b"", "302 Found", Location="http://" + "a-" * 30_000 + "/"),
+        response(b"", "404 " + "a-://" * 10_000),
+    ],
+    ids=["status-line", "location", "host", "phrase"],
+)
+def test_fetch_http_error_of_an_endless_line_is_short_and_its_letter_made_in_no_time(
+    answer: bytes, tmp_path: Path
+) -> None:
+    with scripted(says(answer)) as server, pytest.raises(EmotionServiceError) as caught:
+        get(server, tmp_path)
+    assert len(str(caught.value)) < 400
+    started = time.process_time()
+    clean_message(str(caught.value))
+    # 64 kB took 16 s once; a loaded machine needs no half second.
+    assert time.process_time() - started < 0.5
+
+
 def test_fetch_http_redirect_loop_ends_after_five(tmp_path: Path) -> None:
     with scripted(says(response(b"", "302 Found", Location="/again"))) as server:
         with pytest.raises(AudioLocationError, match="more than 5 redirects"):
@@ -428,8 +479,9 @@ def test_fetch_https_unknown_authority_is_refused(certificate: tuple[Path, Path]
     assert not server.requests
 
 
+@pytest.mark.parametrize("scheme", ["https", "HTTPS"])
 def test_fetch_https_redirect_to_http_is_refused(
-    certificate: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scheme: str, certificate: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pem, key = certificate
     monkeypatch.setenv("SSL_CERT_FILE", str(pem))
@@ -440,7 +492,7 @@ def test_fetch_https_redirect_to_http_is_refused(
         pytest.raises(AudioLocationError, match="from https"),
     ):
         fetch(
-            f"https://music.test:{server.port}/a",
+            f"{scheme}://music.test:{server.port}/a",
             AudioAccess(private_hosts=(f"music.test:{server.port}", "music.test")),
             tmp_path,
             resolve=lambda _h, _p: ["127.0.0.1"],

@@ -1,5 +1,6 @@
 """Dead letters keep the original and say why, without leaking."""
 
+import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -72,6 +73,12 @@ def test_build_forwarded_event_names_where_it_first_came_from() -> None:
     assert original_headers(built.headers) == [("a", b"1")]
 
 
+def test_build_does_not_believe_a_forwarded_source_that_no_topic_can_have() -> None:
+    forged: Headers = [("source.topic", b"x" * 2_000_000), ("source.offset", b"9" * 250)]
+    added = dict(letter(forged, topic="track-analysis").headers)
+    assert (added["source.topic"], added["source.offset"]) == (b"track-analysis", b"42")
+
+
 def test_build_does_not_believe_source_headers_that_came_from_outside() -> None:
     added = dict(letter(source_headers("emotion-events", 7, 99)).headers)
     assert (added["source.topic"], added["source.partition"], added["source.offset"]) == (b"track-events", b"3", b"42")
@@ -98,6 +105,13 @@ def test_clean_message_is_one_bounded_printable_line() -> None:
     cleaned = clean_message("a\nb\x1b[31m" + "x" * 10_000)
     assert len(cleaned) == MAX_MESSAGE_CHARACTERS
     assert cleaned.isprintable()
+
+
+def test_clean_message_of_a_hostile_text_takes_no_longer_than_a_glance() -> None:
+    started = time.process_time()
+    assert len(clean_message("Invalid enum value '://" + "a-" * 500_000)) == MAX_MESSAGE_CHARACTERS
+    # 64 kB took 16 s once; a loaded machine needs no half second.
+    assert time.process_time() - started < 0.5
 
 
 def test_clean_message_survives_lone_surrogates() -> None:

@@ -6,7 +6,7 @@ import uuid
 import pytest
 
 from consumer.errors import InvalidEventError, Reason
-from consumer.events import EVENT_NAMESPACE, decode_track_event, emotion_event_id
+from consumer.events import EVENT_NAMESPACE, decode_feedback_event, decode_track_event, emotion_event_id
 
 EVENT = {
     "schema_version": 1,
@@ -15,6 +15,15 @@ EVENT = {
     "occurred_at": "2026-01-01T12:00:00Z",
     "track_id": "t-1",
     "audio_uri": "file:///music/t-1.flac",
+}
+
+FEEDBACK = {
+    "schema_version": 1,
+    "event_id": "f-1",
+    "occurred_at": "2026-01-01T12:00:00Z",
+    "track_id": "t-1",
+    "emotion_event_id": "e-1",
+    "kind": "liked",
 }
 
 
@@ -66,3 +75,17 @@ def test_emotion_event_id_is_deterministic_and_version_bound() -> None:
 @pytest.mark.parametrize("source", ["e-1", "", "é\n", "x" * 300])
 def test_emotion_event_id_equals_uuid5(source: str) -> None:
     assert emotion_event_id(source, "m", "f") == str(uuid.uuid5(EVENT_NAMESPACE, f"{source}\nm\nf"))
+
+
+def test_decode_names_the_place_of_an_endless_value_and_quotes_little_of_it() -> None:
+    with pytest.raises(InvalidEventError) as caught:
+        decode_track_event(encode(event_type="://" + "a-" * 30_000))
+    assert caught.value.reason is Reason.UNKNOWN_EVENT_TYPE
+    assert len(str(caught.value)) <= 300
+    assert str(caught.value).endswith("at `$.event_type`")
+
+
+def test_decode_believes_msgspec_not_the_event_about_the_place() -> None:
+    with pytest.raises(InvalidEventError) as caught:
+        decode_feedback_event(json.dumps(FEEDBACK | {"kind": "`$.event_type`"}).encode())
+    assert caught.value.reason is Reason.SCHEMA

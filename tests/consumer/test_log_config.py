@@ -5,6 +5,7 @@ import logging
 import logging.config
 import math
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,6 +90,32 @@ def test_console_line_reads_well() -> None:
 
 def test_console_facts_cannot_forge_a_second_line() -> None:
     assert "\n" not in ConsoleFormatter().format(record("event", track_id="t\n12:00:00 INFO all is well"))
+
+
+def test_console_message_and_traceback_cannot_forge_a_line_or_move_the_cursor() -> None:
+    forged = "12:00:00 INFO    all is well"
+    try:
+        raise ValueError(f"\x1b[2J\r{forged}\n{forged}\u2028{forged}")
+    except ValueError:
+        text = ConsoleFormatter().format(record(f"failed\n{forged}\x1b[1A", sys.exc_info()))
+    first, *below = text.split("\n")
+    assert "failed" in first
+    assert all(line.startswith("    ") for line in below)
+    assert all(line.isprintable() for line in (first, *below))
+
+
+@pytest.mark.parametrize("formatter", [JsonFormatter(), ConsoleFormatter()])
+def test_line_of_a_hostile_text_is_bounded_and_made_in_no_time(formatter: logging.Formatter) -> None:
+    hostile = "://" + "a-" * 500_000
+    started = time.process_time()
+    try:
+        raise ValueError(hostile)
+    except ValueError:
+        text = formatter.format(record(hostile, sys.exc_info(), error=hostile))
+    # 64 kB took 16 s once; a loaded machine needs no half second.
+    assert time.process_time() - started < 0.5
+    assert len(text) < 30_000
+    assert "ValueError" in text
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])

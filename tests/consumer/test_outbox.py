@@ -1,12 +1,20 @@
 """A dead letter that Kafka finds too large is sent again as what we say of it; anything else that is refused is not."""
 
+import asyncio
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+from prometheus_client import CollectorRegistry
 
-from consumer.outbox import Outgoing, _without_original
+from consumer.dead_letter import header_list
+from consumer.errors import BrokerError
+from consumer.metrics import Metrics
+from consumer.outbox import AsyncOutbox, BatchOutbox, Outgoing, _without_original
+from consumer.settings import Settings
 from consumer.topics import DEAD_LETTERS, EMOTION_EVENTS
+from deploy.embedded_broker import embedded_broker
 
 OURS = [("error.reason", b"event_too_large"), ("error.message", b"too large"), ("source.offset", b"7")]
 
@@ -45,3 +53,79 @@ def test_dead_letter_that_cannot_be_made_smaller_is_refused_for_good() -> None:
 def test_other_messages_and_other_refusals_are_not_made_smaller() -> None:
     assert smaller(KafkaError.MSG_SIZE_TOO_LARGE, EMOTION_EVENTS.name, b"k", b"x" * 100, []) is None
     assert smaller(KafkaError._MSG_TIMED_OUT, DEAD_LETTERS.name, b"k", b"x" * 100, OURS) is None
+
+
+# What the client itself refuses, whatever a broker would say: as large as an event can be that came compressed.
+ENDLESS = b"x" * (12 * 2**20)
+BEHIND = Outgoing(DEAD_LETTERS.name, b"k", b"behind it", [])
+
+
+@pytest.fixture(scope="module")
+def bootstrap() -> Iterator[str]:
+    with embedded_broker(1) as bootstrap:
+        yield bootstrap
+
+
+def send_as_the_known_lane(settings: Settings, metrics: Metrics, messages: list[Outgoing]) -> None:
+    outbox = BatchOutbox(settings, None, lambda: False, metrics)
+    outbox.open()
+    for message in messages:
+        outbox.produce(message.topic, message.value, message.key, message.headers)
+    outbox.finish()
+
+
+def send_as_the_new_lane(settings: Settings, metrics: Metrics, messages: list[Outgoing]) -> None:
+    outbox = AsyncOutbox(settings, metrics)
+    outbox.start()
+    try:
+        asyncio.run(asyncio.wait_for(outbox.deliver(messages), 30))
+    finally:
+        outbox.stop()
+
+
+senders = pytest.mark.parametrize("send", [send_as_the_known_lane, send_as_the_new_lane])
+Send = Callable[[Settings, Metrics, list[Outgoing]], None]
+
+
+@senders
+@pytest.mark.parametrize(
+    ("key", "value", "headers"),
+    [(b"k", ENDLESS, []), (ENDLESS, b"v", []), (None, None, [("x", ENDLESS)])],
+    ids=["value", "key", "header"],
+)
+def test_dead_letter_that_the_client_refuses_keeps_what_is_said_of_it(
+    send: Send, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes | None]], bootstrap: str
+) -> None:
+    metrics = Metrics(CollectorRegistry())
+    letter = Outgoing(DEAD_LETTERS.name, key, value, [*headers, *OURS])
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "test"})
+    try:
+        place = TopicPartition(DEAD_LETTERS.name, 0)
+        before = consumer.get_watermark_offsets(place, timeout=10)[1]
+        send(Settings(kafka_bootstrap_servers=bootstrap), metrics, [letter, BEHIND])
+        consumer.assign([TopicPartition(DEAD_LETTERS.name, 0, before or OFFSET_BEGINNING)])
+        found = consumer.consume(2, 30)
+    finally:
+        consumer.close()
+    first, second = found
+    assert (first.key(), first.value(), second.value()) == (None, None, b"behind it")
+    said = dict(header_list(first.headers()))
+    assert said.keys() == {name for name, _ in OURS}
+    assert b"see the source" in (said["error.message"] or b"")
+    assert metrics.registry.get_sample_value("emotion_produce_failures_total", {"topic": DEAD_LETTERS.name}) in (
+        None,
+        0,
+    )
+
+
+@senders
+@pytest.mark.parametrize(
+    "message",
+    [
+        Outgoing(EMOTION_EVENTS.name, b"k", ENDLESS, []),
+        Outgoing(DEAD_LETTERS.name, None, None, [("attempts", ENDLESS)]),
+    ],
+)
+def test_other_message_that_the_client_refuses_stops_the_worker(send: Send, message: Outgoing, bootstrap: str) -> None:
+    with pytest.raises(BrokerError, match="cannot produce"):
+        send(Settings(kafka_bootstrap_servers=bootstrap), Metrics(CollectorRegistry()), [message])

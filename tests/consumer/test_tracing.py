@@ -110,6 +110,47 @@ def test_off_every_outcome_of_the_new_lane_carries_the_context_on() -> None:
         assert [header for header in message.headers if header[0].startswith("trace")] == CONTEXT, message.topic
 
 
+PARENT = CONTEXT[0]
+
+
+@pytest.mark.parametrize(
+    ("received", "kept"),
+    [
+        (CONTEXT, CONTEXT),
+        ([CONTEXT[1], PARENT], CONTEXT),
+        ([PARENT, ("tracestate", b"a=" + b"x" * 510)], [PARENT, ("tracestate", b"a=" + b"x" * 510)]),
+        ([PARENT, ("tracestate", b"a=" + b"x" * 511)], [PARENT]),
+        ([PARENT, ("tracestate", b"x" * 2_000_000)], [PARENT]),
+        ([PARENT, ("tracestate", b"a=\x1b")], [PARENT]),
+        ([PARENT, ("tracestate", None)], [PARENT]),
+        ([*CONTEXT, CONTEXT[1]], [PARENT]),
+        ([PARENT, *CONTEXT], []),
+        ([CONTEXT[1]], []),
+        ([("traceparent", None)], []),
+        ([("traceparent", b"x" * 2_000_000), CONTEXT[1]], []),
+        ([("traceparent", PARENT[1] + b"\n")], []),
+        ([("traceparent", PARENT[1].upper())], []),
+        ([("traceparent", b"ff" + PARENT[1][2:])], []),
+        ([("traceparent", PARENT[1].replace(TRACE_ID.encode(), b"0" * 32))], []),
+        ([("traceparent", PARENT[1].replace(PARENT_ID.encode(), b"0" * 16))], []),
+    ],
+)
+def test_off_only_a_valid_and_small_context_goes_on(
+    received: list[tuple[str, bytes]], kept: list[tuple[str, bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Trace(received).outgoing("any") == kept
+    ((_, _, _, headers),) = through_known_lane(monkeypatch, OFF, track_event_json(), received).to(EMOTION_EVENTS.name)
+    assert [header for header in headers if header[0].startswith("trace")] == kept
+
+
+def test_on_an_endless_context_does_not_go_on_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    received = [PARENT, ("tracestate", b",".join(b"k%d=" % n + b"x" * 200 for n in range(30)))]
+    outbox = through_known_lane(monkeypatch, Recorder().tracing, track_event_json(), received)
+    ((_, _, _, headers),) = outbox.to(EMOTION_EVENTS.name)
+    assert "tracestate" not in dict(headers)
+    assert TRACE_ID.encode() in dict(headers)["traceparent"]
+
+
 def test_off_an_event_without_context_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
     outbox = through_known_lane(monkeypatch, OFF, track_event_json(), [("other", b"1")])
     ((_, _, _, headers),) = outbox.to(EMOTION_EVENTS.name)
@@ -262,8 +303,11 @@ def test_with_context_replaces_the_one_that_is_there() -> None:
         ("a", b"1"),
         ("traceparent", b"new"),
     ]
+    state = ("tracestate", b"too long to go on, but the original's")
+    assert with_context([("traceparent", b"old"), state], [("traceparent", b"new")]) == [state, ("traceparent", b"new")]
     assert with_context([("traceparent", b"old")], []) == [("traceparent", b"old")]
-    assert Trace({"traceparent": "text"}).outgoing("any") == [("traceparent", b"text")]
+    parent = CONTEXT[0][1]
+    assert Trace({"traceparent": parent.decode()}).outgoing("any") == [("traceparent", parent)]
 
 
 def test_timings_and_their_error_cross_processes() -> None:

@@ -116,6 +116,10 @@ def test_apply_partition_not_opened_is_ignored() -> None:
         track_emotion_json(valence=1.5),
         track_emotion_json(arousal=1e308),
         track_emotion_json(fragments=[Fragment(start_seconds=1e308, emotion="sad", confidence=0.7)]),
+        track_emotion_json(model_version="m" * 257),
+        track_emotion_json(corrected_by="c" * 257),
+        track_emotion_json(prediction_set=["sad"] * 5),
+        track_emotion_json(fragments=[Fragment(start_seconds=0.0, emotion="sad", confidence=1.0)] * 4097),
     ],
 )
 def test_apply_what_is_no_record_is_refused_and_keeps_the_old_one(value: bytes) -> None:

@@ -59,6 +59,8 @@ POISON: Final[Sequence[tuple[str, Callable[[dict[str, Any], Path], bytes]]]] = (
     ("schema", lambda event, _: _json(event, occurred_at="yesterday")),
     ("schema", lambda event, _: _json(event, schema_version=9)),
     ("unknown_event_type", lambda event, _: _json(event, event_type="track_paused")),
+    # The error quotes it whole; looking for URLs in it once took seconds, in which the worker did nothing else.
+    ("unknown_event_type", lambda event, _: _json(event, event_type="://" + "a-" * 15_000)),
     ("event_too_large", lambda event, _: _json(event, extra="x" * 200_000)),
     ("unsupported_uri", lambda event, _: _spoiled(event, "gopher://example.org/track")),
     ("forbidden_path", lambda event, _: _spoiled(event, "file:///etc/passwd")),
