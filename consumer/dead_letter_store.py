@@ -17,8 +17,9 @@ from msgspec import Struct, field
 
 from consumer import dead_letter
 from consumer.dead_letter import Headers, header_list, original_headers
-from consumer.errors import BrokerError, Reason
+from consumer.errors import BrokerError, InvalidEventError, Reason
 from consumer.kafka_config import consumer_config, producer_config
+from consumer.message_headers import Received, read_headers
 from consumer.settings import Settings
 from consumer.topics import DEAD_LETTERS, EMOTION_FEEDBACK, TRACK_ANALYSIS, TRACK_EVENTS
 
@@ -339,11 +340,19 @@ def _consumer(settings: Settings, group_id: str) -> Consumer:
     )
 
 
+def _readable_headers(message: Message) -> Received:
+    try:
+        return read_headers(message)
+    except InvalidEventError:
+        # No letter of ours: it says neither why nor where from, and must not keep anybody from the others.
+        return None
+
+
 def _stored(message: Message) -> StoredLetter:
     return StoredLetter(
         partition=int(message.partition() or 0),
         offset=int(message.offset() or 0),
         key=message.key(),
         value=message.value(),
-        headers=header_list(message.headers()),
+        headers=header_list(_readable_headers(message)),
     )

@@ -32,6 +32,7 @@ from consumer.health import Health
 from consumer.kafka_config import consumer_config
 from consumer.log_config import DEAD_LETTERS_PER_SECOND
 from consumer.log_sample import LogSample
+from consumer.message_headers import Received, read_headers
 from consumer.metrics import Metrics
 from consumer.outbox import BatchOutbox, Stopped
 from consumer.settings import Settings
@@ -185,11 +186,13 @@ class FeedbackReader:
             partition, offset = message.partition() or 0, message.offset() or 0
             if partition in abandoned or partition not in self._next:
                 continue
+            received: Received = None
             try:
+                received = read_headers(message)
                 done = self._take(message, partition, is_again=offset < self._first_new[partition])
             except InvalidEventError as error:
                 if offset >= self._first_new[partition]:
-                    self._bury(message, error)
+                    self._bury(message, received, error)
                 done = True
             if done:
                 self._next[partition] = offset + 1
@@ -248,14 +251,14 @@ class FeedbackReader:
         facts = {"track_id": event.track_id, "emotion": record.emotion, "model_emotion": record.model_emotion}
         logger.info("track corrected", extra={"facts": {**facts, "corrected_by": said.corrected_by}})
 
-    def _bury(self, message: Message, error: InvalidEventError) -> None:
+    def _bury(self, message: Message, received: Received, error: InvalidEventError) -> None:
         letter = build_dead_letter(
             topic=EMOTION_FEEDBACK.name,
             partition=message.partition() or 0,
             offset=message.offset() or 0,
             key=cast(Any, message.key()),
             value=cast(Any, message.value()),
-            headers=header_list(cast(Any, message.headers())),
+            headers=header_list(received),
             reason=error.reason,
             message=str(error),
             attempts=1,

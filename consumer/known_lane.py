@@ -16,14 +16,14 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from consumer.answers import Moment, build_answer, track_emotion_headers
 from consumer.client_log import client_logger
-from consumer.dead_letter import DeadLetterLimit, build_dead_letter, header_bytes
+from consumer.dead_letter import DeadLetterLimit, build_dead_letter, header_bytes, header_list
 from consumer.errors import BrokerError, ConfigurationError, EmotionServiceError, InvalidEventError, Reason
 from consumer.events import TrackEvent, decode_track_event
 from consumer.forwarding import forwarded_headers
@@ -31,6 +31,7 @@ from consumer.health import Health
 from consumer.kafka_config import consumer_config
 from consumer.log_config import DEAD_LETTERS_PER_SECOND
 from consumer.log_sample import LogSample
+from consumer.message_headers import Received, read_headers
 from consumer.metrics import Metrics, forget_series, observe_many
 from consumer.model_watch import ModelWatch
 from consumer.outbox import OVERTAKEN, BatchOutbox, Stopped
@@ -262,7 +263,11 @@ class KnownLane:
                 continue
             offsets[partition] = offset + 1
             batch.consumed += 1
-            received = message.headers()
+            try:
+                received = read_headers(message)
+            except InvalidEventError as error:
+                self._bury(message, None, error, batch, None)
+                continue
             # Off, and with nothing to carry on, a trace costs this one question.
             trace = begin_trace(events_topic, partition, offset, received) if received or is_tracing else None
             try:
@@ -272,7 +277,7 @@ class KnownLane:
                     )
                 event = decode_track_event(value)
             except InvalidEventError as error:
-                self._bury(message, error, batch, trace)
+                self._bury(message, received, error, batch, trace)
                 continue
             if trace is not None:
                 trace.stage("decode event")
@@ -282,9 +287,9 @@ class KnownLane:
             track = table.get(partition, event.track_id) if event_type == "track_played" else None
             if track is None:
                 try:
-                    self._forward(message, event, trace, refresh=False)
+                    self._forward(message, received, event, trace, refresh=False)
                 except InvalidEventError as error:
-                    self._bury(message, error, batch, trace)
+                    self._bury(message, received, error, batch, trace)
                     continue
                 batch.forwarded += 1
                 if trace is not None:
@@ -307,7 +312,7 @@ class KnownLane:
             if (
                 shape.model_version != champion.version or shape.feature_version != champion.feature_version
             ) and not shape.is_corrected:
-                batch.refreshed += self._refresh(message, event, trace)
+                batch.refreshed += self._refresh(message, received, event, trace)
         overruled = self._publish_overruling()
         self._count_attempts(batch)
         if self._finish(batch, rewind, must_commit=overruled) and batch.consumed:
@@ -369,8 +374,10 @@ class KnownLane:
             self._consumer.seek(TopicPartition(TRACK_EVENTS.name, partition, offset))
         return True
 
-    def _bury(self, message: Message, error: InvalidEventError, batch: _Batch, trace: Trace | None) -> None:
-        headers = _headers(message)
+    def _bury(
+        self, message: Message, received: Received, error: InvalidEventError, batch: _Batch, trace: Trace | None
+    ) -> None:
+        headers = header_list(received)
         if trace is not None:
             headers = with_context(headers, trace.outgoing(DEAD_LETTERS.name))
             batch.traces.append((trace, "dead-lettered"))
@@ -392,15 +399,17 @@ class KnownLane:
             facts = _place(message) | {"reason": str(error.reason), "error": str(error), "attempts": 1} | shown
             logger.warning("event dead-lettered", extra={"facts": facts})
 
-    def _forward(self, message: Message, event: TrackEvent, trace: Trace | None, *, refresh: bool) -> None:
-        received, max_bytes = _headers(message), self._settings.max_event_bytes
+    def _forward(
+        self, message: Message, received: Received, event: TrackEvent, trace: Trace | None, *, refresh: bool
+    ) -> None:
+        carried, max_bytes = header_list(received), self._settings.max_event_bytes
         # Ours are added to them: a message the broker just took could be one it then refuses, again and again.
-        if (size := header_bytes(received)) > max_bytes:
+        if (size := header_bytes(carried)) > max_bytes:
             raise InvalidEventError(
                 f"expected at most {max_bytes} bytes of headers, got {size}", reason=Reason.EVENT_TOO_LARGE
             )
         headers = forwarded_headers(
-            received if trace is None else with_context(received, trace.outgoing(TRACK_ANALYSIS.name)),
+            carried if trace is None else with_context(carried, trace.outgoing(TRACK_ANALYSIS.name)),
             TRACK_EVENTS.name,
             message.partition() or 0,
             message.offset() or 0,
@@ -410,11 +419,11 @@ class KnownLane:
         # The track id, whatever key it came with: the new lane's order and sharing are by partition of the track.
         self._outbox.produce(TRACK_ANALYSIS.name, _bytes(message.value()), event.track_id.encode(), headers)
 
-    def _refresh(self, message: Message, event: TrackEvent, trace: Trace | None) -> int:
+    def _refresh(self, message: Message, received: Received, event: TrackEvent, trace: Trace | None) -> int:
         if not self._refreshes.take(event.track_id):
             return 0
         try:
-            self._forward(message, event, trace, refresh=True)
+            self._forward(message, received, event, trace, refresh=True)
         except InvalidEventError:
             # Answered already; a play with fewer headers will have the track heard again.
             return 0
@@ -623,10 +632,6 @@ def _place(message: Message) -> dict[str, object]:
 
 def _bytes(value: Any) -> bytes | None:
     return value if value is None or isinstance(value, bytes) else str(value).encode()
-
-
-def _headers(message: Message) -> list[tuple[str, bytes | None]]:
-    return [(name, _bytes(value)) for name, value in cast(Any, message.headers() or [])]
 
 
 def _numbers(partitions: Iterable[TopicPartition]) -> list[int]:

@@ -8,14 +8,15 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from consumer.client_log import client_logger
 from consumer.drift_watch import FEATURES
-from consumer.errors import BrokerError
+from consumer.errors import BrokerError, InvalidEventError
 from consumer.kafka_config import consumer_config
+from consumer.message_headers import read_headers
 from consumer.settings import Settings
 from consumer.topics import TRACK_EMOTIONS
 from consumer.track_record import KnownTrack, RecordCodec
@@ -165,11 +166,16 @@ def read_tail(settings: Settings, partitions: Iterable[int], records: int) -> li
                     if error.code() == KafkaError._PARTITION_EOF:
                         reading.discard(message.partition() or 0)
                 elif isinstance(key, bytes) and isinstance(value, bytes):
-                    kept = dict(cast(Any, message.headers() or [])).get(FEATURES)
-                    features = kept if isinstance(kept, bytes) else b""
-                    found.append(KeptRecord(key.decode(errors="replace"), value, features))
+                    found.append(KeptRecord(key.decode(errors="replace"), value, _features(message)))
     except KafkaException as error:
         raise BrokerError(f"cannot read {TRACK_EMOTIONS.name}: {error}") from error
     finally:
         consumer.close()
     return found
+
+
+def _features(message: Message) -> bytes:
+    try:
+        return dict(read_headers(message) or []).get(FEATURES) or b""
+    except InvalidEventError:
+        return b""

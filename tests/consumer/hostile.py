@@ -18,12 +18,15 @@ class ScriptedServer:
         Given the connection and the request's head.
     tls : ssl.SSLContext, optional
         Speak TLS.
+    address : str, optional
+        Where to listen.
     """
 
-    def __init__(self, script: Script, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, script: Script, tls: ssl.SSLContext | None = None, address: str = "127.0.0.1") -> None:
         self._script = script
         self._tls = tls
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._listener = socket.create_server((address, 0), family=family)
         self.port = int(self._listener.getsockname()[1])
         self.requests: list[bytes] = []
         # Set when the test is over: a script that drips waits for this instead of sleeping.
@@ -65,9 +68,9 @@ class ScriptedServer:
 
 
 @contextmanager
-def scripted(script: Script, tls: ssl.SSLContext | None = None) -> Iterator[ScriptedServer]:
+def scripted(script: Script, tls: ssl.SSLContext | None = None, address: str = "127.0.0.1") -> Iterator[ScriptedServer]:
     """Run a scripted server for the block."""
-    server = ScriptedServer(script, tls)
+    server = ScriptedServer(script, tls, address)
     try:
         yield server
     finally:

@@ -7,8 +7,10 @@ import shutil
 import socket
 import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -132,6 +134,18 @@ def test_fetch_http_endless_body_without_length_stops_at_the_limit(tmp_path: Pat
     assert not list(tmp_path.iterdir())
 
 
+def test_fetch_http_endless_chunked_body_stops_at_the_limit(tmp_path: Path) -> None:
+    def endless(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            connection.sendall(b"1000\r\n" + bytes(0x1000) + b"\r\n")
+
+    with scripted(endless) as server, pytest.raises(AudioRejectedError) as caught:
+        get(server, tmp_path)
+    assert caught.value.reason is Reason.TOO_LARGE
+    assert not list(tmp_path.iterdir())
+
+
 def test_fetch_http_exactly_the_limit_is_allowed_and_one_more_is_not(tmp_path: Path) -> None:
     with scripted(says(response(bytes(1000)))) as server:
         assert get(server, tmp_path, limit=1000).bytes == 1000
@@ -159,6 +173,14 @@ def test_fetch_http_broken_answer_may_be_tried_again(answer: bytes, tmp_path: Pa
     with scripted(says(answer)) as server, pytest.raises(AudioStoreUnavailableError):
         get(server, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_fetch_http_takes_the_declared_bytes_and_none_behind_them(tmp_path: Path) -> None:
+    # What follows belongs to no answer of ours: a digest is of what was declared, whatever the server adds.
+    with scripted(says(response(BODY + b"EXTRA" * 100_000, length=len(BODY)))) as server:
+        audio = get(server, tmp_path)
+    assert audio.path.read_bytes() == BODY
+    assert audio.sha256 == hashlib.sha256(BODY).hexdigest()
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP", "deflate", "br", "zstd", "gzip, gzip", "x"])
@@ -191,6 +213,77 @@ def test_fetch_http_dripping_server_is_cut_off_at_the_deadline(before: bytes, tm
     with scripted(drip) as server, pytest.raises(AnalysisTimeoutError):
         get(server, tmp_path, seconds=0.4)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("begin", "piece"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0"),
+    ],
+    ids=["continue", "chunks", "chunk-size"],
+)
+def test_fetch_http_dripping_in_pieces_is_cut_off_at_the_deadline(begin: bytes, piece: bytes, tmp_path: Path) -> None:
+    def drip(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(begin)
+        while not server.closing.wait(0.02):
+            connection.sendall(piece)
+
+    with scripted(drip) as server, pytest.raises(AnalysisTimeoutError):
+        get(server, tmp_path, seconds=0.4)
+    assert not list(tmp_path.iterdir())
+
+
+def test_fetch_http_endless_continue_ends_at_the_deadline(tmp_path: Path) -> None:
+    def endless(connection: socket.socket, _: bytes) -> None:
+        while True:
+            connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
+
+    with scripted(endless) as server, pytest.raises((AnalysisTimeoutError, AudioStoreUnavailableError)):
+        get(server, tmp_path, seconds=0.4)
+    assert not list(tmp_path.iterdir())
+
+
+def test_fetch_http_slow_redirects_share_one_deadline(tmp_path: Path) -> None:
+    def slow(connection: socket.socket, _: bytes) -> None:
+        # Each hop in time by itself; five of them are not.
+        server.closing.wait(0.15)
+        connection.sendall(response(b"", "302 Found", Location="/again"))
+
+    started = time.monotonic()
+    with scripted(slow) as server, pytest.raises(AnalysisTimeoutError):
+        get(server, tmp_path, seconds=0.4)
+    assert len(server.requests) < 5
+    assert time.monotonic() - started < 5
+
+
+def test_fetch_http_dripping_tls_handshake_is_cut_off_at_the_deadline(tmp_path: Path) -> None:
+    over = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        with suppress(OSError):
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                # A handshake record of 16 kB, a byte at a time.
+                connection.sendall(b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc")
+                while not over.wait(0.02):
+                    connection.sendall(b"\x03")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        dripping = threading.Thread(target=drip, args=(listener,), daemon=True)
+        dripping.start()
+        allowed = AudioAccess(private_hosts=(f"127.0.0.1:{port}",), timeout_seconds=0.4)
+        started = time.monotonic()
+        try:
+            with pytest.raises(AnalysisTimeoutError):
+                fetch(f"https://127.0.0.1:{port}/a", allowed, tmp_path)
+            assert time.monotonic() - started < 5
+        finally:
+            over.set()
+            dripping.join(5)
 
 
 def test_fetch_http_silent_tls_handshake_is_cut_off_at_the_deadline(tmp_path: Path) -> None:
@@ -316,6 +409,17 @@ def test_fetch_http_tries_the_next_address_when_one_refuses(tmp_path: Path) -> N
         allowed = access(server, host="music.test")
         # Nothing listens on 127.0.0.9.
         assert fetch(uri, allowed, tmp_path, resolve=lambda _host, _port: ["127.0.0.9", "127.0.0.1"]).bytes == len(BODY)
+
+
+def test_fetch_http_from_an_allowed_ipv6_address(tmp_path: Path) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("needs an IPv6 loopback address")
+    with scripted(says(response(BODY)), address="::1") as server:
+        allowed = access(server, host="[::1]")
+        assert fetch(url(server, host="[::1]"), allowed, tmp_path).bytes == len(BODY)
+        assert f"Host: [::1]:{server.port}\r\n".encode() in server.requests[0]
 
 
 def test_fetch_http_nobody_listening_may_be_tried_again(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from consumer.topics import DEAD_LETTERS, EMOTION_FEEDBACK, TRACK_EMOTIONS
 from consumer.track_table import TrackTable
 from deploy.embedded_broker import embedded_broker
 from tests.consumer.records import feedback_json, track_emotion_json
+from tests.consumer.unreadable import produce_unreadable
 
 PATIENCE_SECONDS = 60
 LONG_AGO = datetime.now(UTC) - timedelta(hours=1)
@@ -148,6 +149,19 @@ def test_bad_feedback_is_a_dead_letter_with_its_bytes_and_holds_nobody_up(bench:
         assert headers["source.topic"] == EMOTION_FEEDBACK.name.encode()
         assert headers["mine"] == b"kept"
     assert sum(bench.count("rejected_total", reason=reason) for reason in set(bad.values())) == 5
+
+
+def test_header_name_that_cannot_be_decoded_makes_a_dead_letter_and_holds_nobody_up(bench: Bench) -> None:
+    produce_unreadable(bench.settings.kafka_bootstrap_servers, EMOTION_FEEDBACK.name, feedback_json("f-1"))
+    bench.send(feedback_json("f-2", kind="liked"))
+    with bench.reading():
+        until(lambda: bench.acts("liked") == 1)
+        letter = bench.next_message()
+        assert bench.acts("accepted") == 0
+        assert bench.count("rejected_total", reason="schema") == 1
+    assert letter.topic() == DEAD_LETTERS.name
+    assert json.loads(letter.value())["event_id"] == "f-1"
+    assert dict(letter.headers())["error.reason"] == b"schema"
 
 
 def test_same_event_counts_once_also_after_a_restart(bench: Bench) -> None:

@@ -269,6 +269,26 @@ def test_new_track_with_outsized_headers_becomes_a_dead_letter_and_a_known_one_i
     assert bench.consumer.noted("commit") == [[(TRACK_EVENTS.name, 0, 2)]]
 
 
+def test_header_name_that_cannot_be_decoded_makes_a_dead_letter_and_the_next_event_is_answered(bench: Bench) -> None:
+    asked = 0
+
+    def broken() -> Any:
+        nonlocal asked
+        asked += 1
+        raise SystemError("returned a result with an exception set")
+
+    events = [event_of(offset, track_event_json()) for offset in range(2)]
+    events[0].headers = broken  # type: ignore[method-assign]
+    bench.run_assigned(events, record=track_emotion_json())
+    (letter,) = bench.outbox.to(DEAD_LETTERS.name)
+    assert letter[1] == events[0].value()
+    assert dict(letter[3])["error.reason"] == b"schema"
+    assert asked == 1, "a second question is answered with what must not be touched"
+    assert len(bench.outbox.to(EMOTION_EVENTS.name)) == 1
+    assert bench.value("emotion_events_dead_lettered_total", lane="known", reason="schema") == 1
+    assert bench.consumer.noted("commit") == [[(TRACK_EVENTS.name, 0, 2)]]
+
+
 def test_produce_that_fails_stops_the_lane_and_nothing_is_committed(bench: Bench) -> None:
     bench.outbox.error = BrokerError("refused")
     with pytest.raises(BrokerError):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 import numpy as np
+import pytest
 from prometheus_client import CollectorRegistry
 
 from consumer.analyst import AnalysisRequest
@@ -416,6 +417,27 @@ def test_retriable_error_is_a_dead_letter_after_the_last_attempt() -> None:
         assert bench.outbox.letters()[0]["error.reason"] == "timeout"
 
     on_bench(scenario, max_attempts=3)
+
+
+def test_waits_between_attempts_double(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    sleep = asyncio.sleep
+
+    async def noted(seconds: float) -> None:
+        if seconds:
+            waits.append(seconds)
+        await sleep(0)
+
+    async def scenario(bench: Bench) -> None:
+        monkeypatch.setattr(asyncio, "sleep", noted)
+        bench.pool.failures["away"] = [AudioStoreUnavailableError("503")]
+        await bench.accept(0, track_event_json(audio_uri="away"))
+        await bench.settle()
+        assert [letter["attempts"] for letter in bench.outbox.letters()] == ["4"]
+
+    on_bench(scenario, max_attempts=4, retry_backoff_seconds=0.3)
+    # None behind the last attempt: the dead letter need not wait.
+    assert waits == [0.3, 0.6, 1.2]
 
 
 def test_failure_is_shared_by_those_who_wait_for_the_same_audio() -> None:
