@@ -22,7 +22,7 @@ def judge(
     *,
     window: Window | None = None,
     recovery_seconds: float = 0.0,
-    faults: Iterable[float] = (),
+    faults: Iterable[float | Window] = (),
     p99_seconds: float = 60.0,
     rejudged: int = 0,
 ) -> None:
@@ -43,8 +43,9 @@ def judge(
         When the fault began and was over, in seconds since the epoch.
     recovery_seconds : float
         How long after the fault events may still wait for its sake; told apart as those within it.
-    faults : iterable of float
-        Moments at which something was killed, in seconds since the epoch.
+    faults : iterable of float or (float, float)
+        Moments at which something was killed, and spans of faults that excuse copies but no latency, in seconds since
+        the epoch.
     p99_seconds : float
         More than a minute only where the test asks for more than can be done in one: an overload.
     rejudged : int
@@ -57,13 +58,13 @@ def judge(
     assert not (verdict.lost or verdict.wrong or verdict.misordered), verdict.line()
     for lane in verdict.latencies:
         assert verdict.latency(lane, 0.99) <= p99_seconds, verdict.line()
-    spans = [(moment - IN_FLIGHT_SECONDS, moment + ON_THE_WAY_SECONDS) for moment in faults]
-    if window is not None:
-        spans.append((window[0] - IN_FLIGHT_SECONDS, window[1]))
+    spans = [fault if isinstance(fault, tuple) else (fault, fault + ON_THE_WAY_SECONDS) for fault in faults]
+    if verdict.window is not None:
+        spans.append(verdict.window)
     apart = {
         event_id: moment
         for event_id, moment in verdict.repeated.items()
-        if not any(begin <= moment <= end for begin, end in spans)
+        if not any(begin - IN_FLIGHT_SECONDS <= moment <= end for begin, end in spans)
     }
     assert not apart, f"answered twice, though first answered far from any fault {spans}: {apart}\n{verdict.line()}"
 
@@ -75,8 +76,8 @@ def waiting_in_analysis(bootstrap: str) -> set[str]:
     return {json.loads(message.value())["event_id"] for message in waiting}
 
 
-def assert_acknowledged_only_what_has_its_outcome(bootstrap: str, unanswered: Iterable[Entry]) -> None:
-    """Hold both lanes' committed offsets against the inputs that have no outcome.
+def assert_acknowledged_only_what_has_its_outcome(bootstrap: str, unanswered: Iterable[Entry]) -> set[str]:
+    """Hold both lanes' committed offsets against the inputs that have no outcome; give the ids handed on.
 
     Each waits in ``track-events`` for the known lane, or was handed on and waits in ``track-analysis`` for the new one.
     """
@@ -84,6 +85,7 @@ def assert_acknowledged_only_what_has_its_outcome(bootstrap: str, unanswered: It
     handed_on = {entry.event_id for entry in unanswered if entry.offset < places.get(entry.partition, 0)}
     lost = handed_on - waiting_in_analysis(bootstrap)
     assert not lost, f"acknowledged without an outcome: {sorted(lost)[:5]} and {max(0, len(lost) - 5)} more"
+    return handed_on
 
 
 def busiest_child(worker: WorkerProcess) -> int:
