@@ -15,8 +15,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, tho
     ResourceType,
 )
 
-from consumer.topics import TOPICS
+from consumer.topics import DEAD_LETTERS, EMOTION_EVENTS, TOPICS, TRACK_ANALYSIS, TRACK_EVENTS
 
+LANES = ("known", "new")
+# Stamped by the broker: only that tells when an answer was there to be read, however long its producer held it.
+_OUTCOMES = (EMOTION_EVENTS, DEAD_LETTERS)
 CONTRACT = frozenset(topic.name for topic in TOPICS)
 
 
@@ -32,7 +35,11 @@ def create_topics(bootstrap: str, *, partitions: int = 4, replication: int = 1, 
     wanted = [
         NewTopic(
             topic.name, partitions, replication,
-            config={"cleanup.policy": topic.cleanup, "max.message.bytes": str(2**21)},
+            config={
+                "cleanup.policy": topic.cleanup,
+                "max.message.bytes": str(2**21),
+                "message.timestamp.type": "LogAppendTime" if topic in _OUTCOMES else "CreateTime",
+            },
         )
         for topic in TOPICS
         if topic.name in names
@@ -56,43 +63,60 @@ def delete_topics(bootstrap: str, names: Iterable[str]) -> None:
             raise TimeoutError(f"topics still there after 30 s: {wanted}")
 
 
-def lag(bootstrap: str, *, app_id: str = "emotion-stream") -> int:
-    """Sum what the service's consumer groups have not yet acknowledged, in messages.
+def lag(bootstrap: str, *, app_id: str = "emotion-stream", lanes: Iterable[str] = LANES) -> int:
+    """Sum what the service has not yet acknowledged, in messages.
 
-    Partitions a group has never committed do not count: the known lane reads ``track-emotions`` without committing.
+    A partition that a lane has never committed counts with all it holds, and so does every one of a group that is not
+    there: a worker that commits nothing has not caught up.
+
+    Parameters
+    ----------
+    bootstrap : str
+        Brokers.
+    app_id : str
+        The service's.
+    lanes : iterable of {'known', 'new'}
+        Those that run.
     """
-    client = admin(bootstrap)
-    groups = [group.group_id for group in client.list_consumer_groups().result(timeout=30).valid or []]
-    probe = Consumer({"bootstrap.servers": bootstrap, "group.id": "lag", "log_level": 0})
-    try:
-        total = 0
-        for group in groups:
-            if not group.startswith(app_id):
-                continue
-            request = [ConsumerGroupTopicPartitions(group)]
-            committed = client.list_consumer_group_offsets(request)[group].result(timeout=30).topic_partitions
-            for place in committed or []:
-                _, end = probe.get_watermark_offsets(TopicPartition(place.topic, place.partition), timeout=10)
-                total += max(0, end - place.offset)
-        return total
-    finally:
-        probe.close()
+    sources = {"known": (f"{app_id}-known", TRACK_EVENTS.name), "new": (app_id, TRACK_ANALYSIS.name)}
+    total = 0
+    for lane in lanes:
+        group, topic = sources[lane]
+        committed = committed_offsets(bootstrap, group, topic)
+        ends = end_offsets(bootstrap, topic)
+        total += sum(max(0, end - committed.get(partition, 0)) for partition, end in ends.items())
+    return total
 
 
-def await_no_lag(bootstrap: str, timeout_seconds: float = 30.0, *, but_for: int = 0) -> None:
+def await_no_lag(
+    bootstrap: str, timeout_seconds: float = 30.0, *, lanes: Iterable[str] = LANES, but_for: int = 0
+) -> None:
     """Wait until the service has acknowledged everything (but for so many), and fail if it does not in time."""
     deadline = time.monotonic() + timeout_seconds
-    while (left := lag(bootstrap)) > but_for:
+    while (left := lag(bootstrap, lanes=lanes)) > but_for:
         assert time.monotonic() < deadline, f"lag of {left} after {timeout_seconds:.0f} s"
         time.sleep(0.2)
 
 
 def committed_offsets(bootstrap: str, group: str, topic: str) -> dict[int, int]:
-    """Give a group's committed offset per partition of ``topic``."""
+    """Give a group's committed offset per partition of ``topic``; none where it never committed."""
     client = admin(bootstrap)  # kept: its futures never complete once it is gone
+    groups = client.list_consumer_groups().result(timeout=30).valid or []
+    if group not in {found.group_id for found in groups}:
+        return {}
     request = [ConsumerGroupTopicPartitions(group)]
     places = client.list_consumer_group_offsets(request)[group].result(timeout=30).topic_partitions
-    return {place.partition: place.offset for place in places or [] if place.topic == topic}
+    return {place.partition: place.offset for place in places or [] if place.topic == topic and place.offset >= 0}
+
+
+def end_offsets(bootstrap: str, topic: str) -> dict[int, int]:
+    """Give the end of each partition of a topic."""
+    probe = Consumer({"bootstrap.servers": bootstrap, "group.id": "ends", "log_level": 0})
+    try:
+        partitions = probe.list_topics(topic, timeout=10).topics[topic].partitions
+        return {p: probe.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in partitions}
+    finally:
+        probe.close()
 
 
 def read_topic(bootstrap: str, topic: str) -> list[Any]:

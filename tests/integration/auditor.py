@@ -3,16 +3,21 @@
 import json
 import time
 from collections.abc import Iterable
-from datetime import datetime
+from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, TopicPartition
 
+from tests.integration.administration import LANES, await_no_lag
 from tests.integration.ledger import DeadLetter, Emotion, Entry, Verdict, audit
 
 EMOTION_EVENTS = "emotion-events"
 DEAD_LETTERS = "track-events.dead-letter"
+# What the service adds to the original's headers; docs/asyncapi.yaml says it to others.
+ADDED_HEADERS = frozenset(
+    {"error.reason", "error.message", "source.topic", "source.partition", "source.offset", "attempts", "first_seen"}
+)
 # Answers of a broker that is down, restarting or electing: asked again until the test's own deadline.
 _PASSING = (
     KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._RESOLVE,
@@ -35,6 +40,7 @@ class Auditor:
     def __init__(self, bootstrap: str, *, deadline_seconds: float = 60.0) -> None:
         self.emotions: list[Emotion] = []
         self.dead_letters: list[DeadLetter] = []
+        self._bootstrap = bootstrap
         self._deadline_seconds = deadline_seconds
         self._answered: set[str] = set()
         self._buried: set[bytes | tuple[int, int]] = set()
@@ -65,8 +71,38 @@ class Auditor:
     ) -> None:
         self._consumer.close()
 
+    def settle(
+        self, entries: Iterable[Entry], timeout_seconds: float, *, lanes: Iterable[str] = LANES, but_for: int = 0
+    ) -> Verdict:
+        """Read until every input has an outcome and the service has acknowledged them all, then to the end, and audit.
+
+        In this order, because what is not acknowledged may be answered again: a copy that comes late must be in the
+        books.
+
+        Parameters
+        ----------
+        entries : iterable of Entry
+            The inputs so far.
+        timeout_seconds : float
+            After which what is missing counts as lost.
+        lanes : iterable of str
+            Those that run.
+        but_for : int
+            Messages that are never acknowledged: the markers behind transactions.
+
+        Returns
+        -------
+        Verdict
+            The balance.
+        """
+        entries = list(entries)
+        # What has no outcome is lost, which says more than a lag.
+        if not self.follow(entries, timeout_seconds, until_missing=0):
+            await_no_lag(self._bootstrap, lanes=lanes, but_for=but_for)
+        return self.close_books(entries)
+
     def wait(self, entries: Iterable[Entry], timeout_seconds: float) -> Verdict:
-        """Read until every input has an outcome, then to the end, and audit.
+        """Read until every input has an outcome, then to the end, and audit: before a fault, or without a worker.
 
         Parameters
         ----------
@@ -86,20 +122,28 @@ class Auditor:
 
     def follow(self, entries: Iterable[Entry], timeout_seconds: float, *, until_missing: int) -> int:
         """Read until at most so many inputs lack an outcome; give the number that still do."""
-        missing = _signs(entries)
-        self._strike(missing)
+        open_entries = self.missing(entries)
+        missing = {entry.event_id for entry in open_entries}
+        buried: dict[bytes | tuple[int, int], str] = {entry.value: entry.event_id for entry in open_entries}
+        buried |= {(entry.partition, entry.offset): entry.event_id for entry in open_entries}
         deadline = time.monotonic() + timeout_seconds
         while len(missing) > until_missing and time.monotonic() < deadline:
+            read = len(self.emotions), len(self.dead_letters)
             self._read(timeout_seconds=0.2)
-            self._strike(missing)
+            missing -= {emotion.payload["source_event_id"] for emotion in islice(self.emotions, read[0], None)}
+            missing -= {buried.get(_sign(letter), "") for letter in islice(self.dead_letters, read[1], None)}
         return len(missing)
 
     def missing(self, entries: Iterable[Entry]) -> list[Entry]:
         """List the inputs that have no outcome as far as was read."""
-        entries = list(entries)
-        missing = _signs(entries)
-        self._strike(missing)
-        return [entry for entry in entries if entry.event_id in missing]
+        answered, buried = self._answered, self._buried
+        return [
+            entry
+            for entry in entries
+            if entry.event_id not in answered
+            and entry.value not in buried
+            and (entry.partition, entry.offset) not in buried
+        ]
 
     def close_books(self, entries: Iterable[Entry]) -> Verdict:
         """Read every output partition to its end and audit."""
@@ -114,10 +158,6 @@ class Auditor:
 
     def _assign(self) -> None:
         self._consumer.assign([TopicPartition(*place, offset) for place, offset in self._next.items()])
-
-    def _strike(self, missing: dict[str, set[bytes | tuple[int, int]]]) -> None:
-        for event_id in [i for i, signs in missing.items() if i in self._answered or signs & self._buried]:
-            del missing[event_id]
 
     def _read(self, timeout_seconds: float) -> set[tuple[str, int]]:
         ended = set()
@@ -136,20 +176,32 @@ class Auditor:
         if message.offset() < self._next[place]:
             return
         self._next[place] = message.offset() + 1
+        kind, milliseconds = message.timestamp()
+        assert kind == TIMESTAMP_LOG_APPEND_TIME, f"{message.topic()} must be stamped by the broker"
+        headers = message.headers() or []
+        named = dict(headers)
         if message.topic() == DEAD_LETTERS:
-            headers = dict(message.headers() or [])
-            value = message.value() or b""
-            reason = headers["error.reason"].decode()
-            source = int(headers["source.partition"]), int(headers["source.offset"])
-            self.dead_letters.append(DeadLetter(value, reason, source))
-            self._buried.add(value or source)
+            letter = DeadLetter(
+                message.value() or b"",
+                named["error.reason"].decode(),
+                (int(named["source.partition"]), int(named["source.offset"])),
+                named["source.topic"].decode(),
+                message.key(),
+                tuple(header for header in headers if header[0] not in ADDED_HEADERS),
+                milliseconds / 1000,
+            )
+            self.dead_letters.append(letter)
+            self._buried.add(_sign(letter))
             return
         payload = json.loads(message.value())
-        taken = datetime.fromisoformat(payload["classified_at"]) - datetime.fromisoformat(payload["occurred_at"])
-        self.emotions.append(Emotion(payload, message.partition(), message.offset(), taken.total_seconds()))
+        self.emotions.append(
+            Emotion(
+                payload, message.partition(), message.offset(), message.key(), named.get("ce_id"), milliseconds / 1000
+            )
+        )
         self._answered.add(payload["source_event_id"])
 
 
-def _signs(entries: Iterable[Entry]) -> dict[str, set[bytes | tuple[int, int]]]:
-    """Give what each input is known by in a dead letter."""
-    return {entry.event_id: {entry.value, (entry.partition, entry.offset)} for entry in entries}
+def _sign(letter: DeadLetter) -> bytes | tuple[int, int]:
+    """Give what a dead letter's input is known by."""
+    return letter.value or letter.source

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import pytest
@@ -17,7 +17,7 @@ from tests.integration.certificates import Authority
 from tests.integration.jars import JarsUnavailableError, kafka_classpath
 from tests.integration.kafka import Cluster
 from tests.integration.ledger import Verdict
-from tests.integration.table import table_lines
+from tests.integration.table import Row, table_lines
 from tests.integration.traffic import Platform, write_track
 from tests.integration.worker import WorkerProcess
 
@@ -118,14 +118,29 @@ def record(request: pytest.FixtureRequest) -> Record:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print faults × ledger."""
-    if ledger:
-        failed = {
-            r.nodeid.rpartition("::")[2] for kind in ("failed", "error") for r in terminalreporter.stats.get(kind, [])
-        }
+    """Print faults × ledger: every fault test of the run has its line, also one that came to no ledger."""
+    stats = terminalreporter.stats
+    failed = {r.nodeid.rpartition("::")[2]: r for kind in ("failed", "error") for r in stats.get(kind, [])}
+    rows = [Row(name, verdict, note, "FAILED" if name in failed else "holds") for name, verdict, note in ledger]
+    told = {row.name for row in rows}
+    rows += [
+        Row(name, None, "it failed before its books were closed", "FAILED")
+        for name, report in failed.items()
+        if name not in told and "fault" in report.keywords
+    ]
+    rows += [
+        Row(report.nodeid.rpartition("::")[2], None, _why_skipped(report), "SKIPPED")
+        for report in stats.get("skipped", [])
+        if "fault" in report.keywords
+    ]
+    if rows:
         terminalreporter.section("the ledger")
-        for line in table_lines(ledger, failed):
+        for line in table_lines(rows):
             terminalreporter.write_line(line)
+
+
+def _why_skipped(report: Any) -> str:
+    return str(report.longrepr[2]).removeprefix("Skipped: ")
 
 
 def _external() -> str | None:
@@ -166,7 +181,14 @@ def _require_jars() -> None:
     try:
         kafka_classpath()
     except JarsUnavailableError as missing:
-        pytest.skip(f"no Kafka of the test's own: {missing}")
+        _without_kafka(f"no Kafka of the test's own: {missing}")
+
+
+def _without_kafka(reason: str) -> NoReturn:
+    """Skip, or fail where the run is for nothing but Kafka (``make test-faults``): skips would look like success."""
+    if os.environ.get("EMOTION_TEST_NEEDS_KAFKA"):
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def _from_jars(stack: ExitStack, directory: Path) -> str:

@@ -1,11 +1,18 @@
 """What the fault tests share: waiting for the worker to reach a state, and the promise every ledger is held to."""
 
+import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
-from tests.integration.ledger import Verdict
+from tests.integration.administration import committed_offsets, read_topic
+from tests.integration.ledger import Entry, Verdict, Window
 from tests.integration.processes import cpu_seconds
 from tests.integration.worker import WorkerProcess
+
+# How long before a fault an answer may have been given that is given again: what the two lanes have not acknowledged
+# by then (docs/reliability.md), and the machine's slowness. And what was under way to the broker arrives after it.
+IN_FLIGHT_SECONDS = 2.0
+ON_THE_WAY_SECONDS = 0.5
 
 
 def judge(
@@ -13,18 +20,72 @@ def judge(
     record: Callable[..., None],
     note: str = "",
     *,
+    window: Window | None = None,
+    recovery_seconds: float = 0.0,
+    faults: Iterable[float | Window] = (),
     p99_seconds: float = 60.0,
     rejudged: int = 0,
 ) -> None:
-    """Print the ledger's line and hold it to the promise: nothing lost, wrong or out of order, p99 in time.
+    """Print the ledger's line and hold it to the promise.
 
-    ``rejudged`` is how many events may have been answered by an older and by a newer model.
+    Nothing lost, wrong or out of order; p99 in time for what occurred outside of the fault's window; answered twice
+    only what was in flight at a fault, and nothing without one.
+
+    Parameters
+    ----------
+    verdict : Verdict
+        Of books that were closed when nothing was left to be acknowledged (``Auditor.settle``).
+    record : callable
+        Puts it into the table.
+    note : str
+        What else is worth knowing.
+    window : tuple of float, optional
+        When the fault began and was over, in seconds since the epoch.
+    recovery_seconds : float
+        How long after the fault events may still wait for its sake; told apart as those within it.
+    faults : iterable of float or (float, float)
+        Moments at which something was killed, and spans of faults that excuse copies but no latency, in seconds since
+        the epoch.
+    p99_seconds : float
+        More than a minute only where the test asks for more than can be done in one: an overload.
+    rejudged : int
+        How many events may have been answered by an older and by a newer model.
     """
+    if window is not None:
+        verdict.window = window[0], window[1] + recovery_seconds
     record(verdict, note)
     assert len(verdict.rejudged) <= rejudged, verdict.line()
     assert not (verdict.lost or verdict.wrong or verdict.misordered), verdict.line()
     for lane in verdict.latencies:
         assert verdict.latency(lane, 0.99) <= p99_seconds, verdict.line()
+    spans = [fault if isinstance(fault, tuple) else (fault, fault + ON_THE_WAY_SECONDS) for fault in faults]
+    if verdict.window is not None:
+        spans.append(verdict.window)
+    apart = {
+        event_id: moment
+        for event_id, moment in verdict.repeated.items()
+        if not any(begin - IN_FLIGHT_SECONDS <= moment <= end for begin, end in spans)
+    }
+    assert not apart, f"answered twice, though first answered far from any fault {spans}: {apart}\n{verdict.line()}"
+
+
+def waiting_in_analysis(bootstrap: str) -> set[str]:
+    """Give the ids of events in ``track-analysis`` that nobody has acknowledged."""
+    committed = committed_offsets(bootstrap, "emotion-stream", "track-analysis")
+    waiting = (m for m in read_topic(bootstrap, "track-analysis") if m.offset() >= committed.get(m.partition(), 0))
+    return {json.loads(message.value())["event_id"] for message in waiting}
+
+
+def assert_acknowledged_only_what_has_its_outcome(bootstrap: str, unanswered: Iterable[Entry]) -> set[str]:
+    """Hold both lanes' committed offsets against the inputs that have no outcome; give the ids handed on.
+
+    Each waits in ``track-events`` for the known lane, or was handed on and waits in ``track-analysis`` for the new one.
+    """
+    places = committed_offsets(bootstrap, "emotion-stream-known", "track-events")
+    handed_on = {entry.event_id for entry in unanswered if entry.offset < places.get(entry.partition, 0)}
+    lost = handed_on - waiting_in_analysis(bootstrap)
+    assert not lost, f"acknowledged without an outcome: {sorted(lost)[:5]} and {max(0, len(lost) - 5)} more"
+    return handed_on
 
 
 def busiest_child(worker: WorkerProcess) -> int:

@@ -79,7 +79,7 @@ def healthy_events_per_second(
     platform.flush()
     read = len(auditor.emotions)
     _signal(known, signal.SIGCONT)
-    until(known, lambda: not lag(bootstrap, app_id="emotion-stream-known"), "the known lane is through", 120)
+    until(known, lambda: not lag(bootstrap, lanes=["known"]), "the known lane is through", 120)
     _signal(new, signal.SIGCONT)
     await_no_lag(bootstrap, 120)
     assert auditor.follow(platform.entries, 120, until_missing=0) == 0

@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tests.integration.administration import admin, partition_leader
+from tests.integration.administration import admin, await_no_lag, lag, partition_leader
 from tests.integration.auditor import Auditor
 from tests.integration.certificates import Authority
 from tests.integration.conftest import ClusterFactory
@@ -91,3 +91,12 @@ def test_cluster_of_three_survives_the_loss_of_one_and_leaves_nothing_behind(new
     cluster.close()
     assert not any(map(is_alive, pids))
     assert all(port_is_free(port) for broker in cluster.brokers for port in broker.ports.values())
+
+
+def test_lag_of_lanes_that_never_acknowledged_is_everything(bootstrap: str, platform: Platform) -> None:
+    assert lag(bootstrap) == 0
+    platform.mix(["a", "b"], 20)
+    platform.flush()
+    assert (lag(bootstrap), lag(bootstrap, lanes=["new"])) == (20, 0)
+    with pytest.raises(AssertionError, match="lag of 20"):
+        await_no_lag(bootstrap, 0.1)

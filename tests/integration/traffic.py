@@ -1,5 +1,6 @@
 """Plays the platform: numbered track events, poison among them, each entered in the ledger's book."""
 
+import hashlib
 import itertools
 import json
 import random
@@ -90,6 +91,7 @@ class Platform:
     def __init__(self, bootstrap: str, folder: Path, *, seed: int = 0) -> None:
         self.folder = folder
         self.book: dict[str, Entry] = {}
+        self._digests: dict[str, str] = {}
         self._numbers = itertools.count()
         self._rng = random.Random(seed)
         self._failures: list[KafkaError] = []
@@ -117,6 +119,8 @@ class Platform:
         path = self.folder / f"track-{number:04d}.wav"
         if not path.exists():
             write_track(path, number, seconds=seconds)
+        if (uri := f"file://{path}") not in self._digests:
+            self._digests[uri] = hashlib.sha256(path.read_bytes()).hexdigest()
         return path.stem
 
     def play(self, track_id: str, *, audio_uri: str | None = None, **changes: Any) -> None:
@@ -169,14 +173,20 @@ class Platform:
         expected: Literal["emotion", "dead_letter", "either"] = "emotion",
         reason: str | None = None,
         key: bytes | None = None,
-        headers: list[tuple[str, bytes]] | None = None,
+        headers: Sequence[tuple[str, bytes]] = (),
+        may_be_stripped: bool = False,
         **fields: Any,
     ) -> None:
-        entry = Entry(event["event_id"], event["track_id"], _json(event, **fields), expected, reason)
-        self._produce(entry, key, headers)
+        self._produce(
+            Entry(
+                event["event_id"], event["track_id"], _json(event, **fields), expected, reason, key=key,
+                headers=tuple(headers), may_be_stripped=may_be_stripped,
+                audio_sha256=self._digests.get(event["audio_uri"]),
+            )
+        )  # fmt: skip
 
-    def _produce(self, entry: Entry, key: bytes | None = None, headers: list[tuple[str, bytes]] | None = None) -> None:
-        key = entry.track_id.encode() if key is None else key
+    def _produce(self, entry: Entry) -> None:
+        key = entry.track_id.encode() if entry.key is None else entry.key
 
         def delivered(error: KafkaError | None, message: Message) -> None:
             if error is not None:
@@ -189,7 +199,7 @@ class Platform:
         while True:
             try:
                 self._producer.produce(
-                    TRACK_EVENTS, entry.value, key, headers=cast(Any, headers or []), on_delivery=delivered
+                    TRACK_EVENTS, entry.value, key, headers=cast(Any, list(entry.headers)), on_delivery=delivered
                 )
                 break
             except BufferError:
