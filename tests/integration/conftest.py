@@ -161,7 +161,8 @@ def _container(stack: ExitStack) -> str | None:
         return None
     from testcontainers.kafka import KafkaContainer
 
-    container = stack.enter_context(KafkaContainer("confluentinc/cp-kafka:7.9.2").with_kraft())
+    # Apache Kafka 4.0, the generation of the jars.
+    container = stack.enter_context(KafkaContainer("confluentinc/cp-kafka:8.0.0").with_kraft())
     bootstrap: str = container.get_bootstrap_server()
     return bootstrap
 
