@@ -10,7 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Generator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Final, Self
 from urllib.parse import unquote, urlsplit
@@ -40,7 +40,8 @@ class LocalAudio(Struct, frozen=True):
     Parameters
     ----------
     path : Path
-        Where it lies: the original for local files, else a copy in the directory given to ``fetch``.
+        Where it lies: a copy in the directory given to ``fetch``, or the original. One that is held open is named by its
+        descriptor (``/proc/self/fd``), so that what is decoded is what was digested, whatever its path leads to by then.
     sha256 : str
         Digest of its bytes, lower-case hexadecimal.
     bytes : int
@@ -98,7 +99,14 @@ class AudioAccess(Struct, frozen=True, kw_only=True):
         )
 
 
-def fetch(uri: str, access: AudioAccess, directory: Path, *, resolve: Resolver = resolve_host) -> LocalAudio:
+def fetch(
+    uri: str,
+    access: AudioAccess,
+    directory: Path,
+    *,
+    resolve: Resolver = resolve_host,
+    held: ExitStack | None = None,
+) -> LocalAudio:
     """Make the audio at a location a local file, and digest it.
 
     Parameters
@@ -111,6 +119,9 @@ def fetch(uri: str, access: AudioAccess, directory: Path, *, resolve: Resolver =
         An existing private folder for a copy; the caller removes it.
     resolve : callable, optional
         Gives a host's addresses.
+    held : ExitStack, optional
+        Keeps an original open until it is closed, and then raises ``AudioStoreUnavailableError`` if the file was
+        written meanwhile. Without it the original's path is all that is known of it.
 
     Returns
     -------
@@ -138,7 +149,7 @@ def fetch(uri: str, access: AudioAccess, directory: Path, *, resolve: Resolver =
     scheme = matched[1].lower() if matched else ""
     match scheme:
         case "" | "file":
-            return _read_file(_local_path(uri), access)
+            return _read_file(_local_path(uri), access, held)
         case "http" | "https":
             chunks = http_chunks(
                 uri,
@@ -173,7 +184,7 @@ def _local_path(uri: str) -> Path:
     return Path(path)
 
 
-def _read_file(path: Path, access: AudioAccess) -> LocalAudio:
+def _read_file(path: Path, access: AudioAccess, held: ExitStack | None) -> LocalAudio:
     if not path.is_absolute():
         raise AudioLocationError("expected an absolute path")
     roots = [*access.roots, *(root.resolve() for root in access.roots)]
@@ -187,7 +198,8 @@ def _read_file(path: Path, access: AudioAccess) -> LocalAudio:
             raise _forbidden("expected a regular file")
         # Never waits (a FIFO would), never follows a link put there since.
         descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb", buffering=0) as file:
+        with ExitStack() as opened:
+            file = opened.enter_context(open(descriptor, "rb", buffering=0))
             _require_below(_opened(descriptor, real), roots)
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
@@ -200,6 +212,10 @@ def _read_file(path: Path, access: AudioAccess) -> LocalAudio:
                 if size > access.max_bytes:
                     raise _too_large(access.max_bytes)
                 digest.update(chunk)
+            if held is not None:
+                held.push(opened.pop_all())
+                held.callback(_require_unchanged, descriptor, status)
+                real = _open_file(descriptor, real)
     except PermissionError as error:
         raise _forbidden("the worker may not read this file") from error
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -211,10 +227,33 @@ def _read_file(path: Path, access: AudioAccess) -> LocalAudio:
     return LocalAudio(real, digest.hexdigest(), size)
 
 
+def _open_file(descriptor: int, real: Path) -> Path:
+    """Give a path that leads to what is open, and nowhere else; where there is no /proc, the path it had."""
+    entry = Path(f"/proc/self/fd/{descriptor}")
+    return entry if entry.is_symlink() else real
+
+
+def _require_unchanged(descriptor: int, before: os.stat_result) -> None:
+    """Refuse to have heard a file that was written after it was digested; it may be whole by the next attempt.
+
+    The time of its last change is the kernel's and cannot be set back. It moves also when another file takes the place
+    of this one: then the next attempt hears that one.
+    """
+    after = os.fstat(descriptor)
+    if (after.st_size, after.st_mtime_ns, after.st_ctime_ns) != (
+        before.st_size,
+        before.st_mtime_ns,
+        before.st_ctime_ns,
+    ):
+        changed = AudioStoreUnavailableError("the file was changed while it was heard")
+        changed.stage = "fetch"
+        raise changed
+
+
 def _opened(descriptor: int, real: Path) -> Path:
     """Give the path of what was opened: a folder on the way may have been exchanged for a link meanwhile."""
-    entry = Path(f"/proc/self/fd/{descriptor}")
-    if entry.is_symlink():
+    entry = _open_file(descriptor, real)
+    if entry != real:
         return Path(os.readlink(entry))
     again = real.resolve(strict=True)
     if not os.path.samestat(os.fstat(descriptor), os.stat(again)):

@@ -7,7 +7,7 @@ import logging
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -157,26 +157,27 @@ def analyse(
     with own_disk(directory):
         download.mkdir()
     try:
-        with _stage("fetch", timings):
-            audio = fetch(audio_uri, listening.access, download)
-        with _stage("decode", timings):
-            info = features.probe(audio.path, listening.limits)
-        count = listening.fragments_per_upload if whole_track else 1
-        vectors, starts = [], []
-        silence: EmotionServiceError | None = None
-        for start in plan_fragments(info.duration_seconds, position_seconds=position_seconds, count=count):
-            try:
-                with _stage("decode", timings):
-                    window = features.load_window(audio.path, start, FRAGMENT_SECONDS, limits=listening.limits)
-            except AudioRejectedError as error:
-                # A silent intro says nothing of the track; a track of nothing but silence is refused below.
-                if error.reason is not Reason.SILENT:
-                    raise
-                silence = error
-                continue
-            with _stage("extract", timings):
-                vectors.append(features.extract(window.y, window.sr).finite)
-            starts.append(window.start_seconds)
+        with ExitStack() as held:
+            with _stage("fetch", timings):
+                audio = fetch(audio_uri, listening.access, download, held=held)
+            with _stage("decode", timings):
+                info = features.probe(audio.path, listening.limits)
+            count = listening.fragments_per_upload if whole_track else 1
+            vectors, starts = [], []
+            silence: EmotionServiceError | None = None
+            for start in plan_fragments(info.duration_seconds, position_seconds=position_seconds, count=count):
+                try:
+                    with _stage("decode", timings):
+                        window = features.load_window(audio.path, start, FRAGMENT_SECONDS, limits=listening.limits)
+                except AudioRejectedError as error:
+                    # A silent intro says nothing of the track; a track of nothing but silence is refused below.
+                    if error.reason is not Reason.SILENT:
+                        raise
+                    silence = error
+                    continue
+                with _stage("extract", timings):
+                    vectors.append(features.extract(window.y, window.sr).finite)
+                starts.append(window.start_seconds)
         if silence is not None and not vectors:
             raise silence
         X = np.stack(vectors)

@@ -13,6 +13,7 @@ import logging
 import multiprocessing
 import os
 import pickle
+import resource
 import signal
 import traceback
 from collections.abc import Callable
@@ -64,15 +65,24 @@ class Pool(Generic[Request, Result]):
         Number of processes, >= 1.
     timeout_seconds : float
         A request that takes longer is ended by killing its process.
+    memory_bytes : int
+        What a process may take beyond what it holds when built.
     metrics : Metrics
         Where restarts and timeouts are counted.
     """
 
     def __init__(
-        self, build: Callable[[], Callable[[Request], Result]], *, size: int, timeout_seconds: float, metrics: "Metrics"
+        self,
+        build: Callable[[], Callable[[Request], Result]],
+        *,
+        size: int,
+        timeout_seconds: float,
+        memory_bytes: int,
+        metrics: "Metrics",
     ) -> None:
         self._build = pickle.dumps(build)
         self._size = size
+        self._memory_bytes = memory_bytes
         self._timeout = timeout_seconds
         self._metrics = metrics
         self._idle: asyncio.Queue[_Process] = asyncio.Queue()
@@ -177,7 +187,7 @@ class Pool(Generic[Request, Result]):
         raise answer
 
     async def _add_process(self) -> None:
-        process = _Process(self._build, self._lost_while_idle)
+        process = _Process(self._build, self._memory_bytes, self._lost_while_idle)
         self._processes.add(process)
         try:
             is_result, answer = await process.started
@@ -237,11 +247,11 @@ class Pool(Generic[Request, Result]):
 class _Process:
     """One process and its pipe; at most one request at a time."""
 
-    def __init__(self, build: bytes, on_lost: Callable[["_Process"], None]) -> None:
+    def __init__(self, build: bytes, memory_bytes: int, on_lost: Callable[["_Process"], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_lost = on_lost
         self._connection, theirs = _CONTEXT.Pipe()
-        self._process = _CONTEXT.Process(target=_main, args=(theirs, build, os.getpid()), daemon=True)
+        self._process = _CONTEXT.Process(target=_main, args=(theirs, build, memory_bytes, os.getpid()), daemon=True)
         self._process.start()
         # Ours would keep the pipe open after the process has died, and nobody would notice.
         theirs.close()
@@ -287,7 +297,28 @@ class _Process:
             self._connection.close()
 
 
-def _main(connection: Connection, build: bytes, parent_pid: int) -> None:
+def limit_memory(allowance_bytes: int) -> None:
+    """Let this process take no more address space than it has now and so much beyond; for good.
+
+    A hostile file makes a decoder ask for gigabytes before any check of ours can run: 17 kB of MP4 that declare 80
+    million samples of one byte become an index of 2 GB inside FFmpeg. Past the limit the decoder is refused, and says
+    so. Address space is what the kernel can limit; it is more than what is resident, hence an allowance with room.
+
+    Parameters
+    ----------
+    allowance_bytes : int
+        Beyond the address space of this moment; a stricter limit that is in force already stays.
+    """
+    with open("/proc/self/statm") as statm:
+        pages = int(statm.read().split()[0])
+    limit = pages * resource.getpagesize() + allowance_bytes
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if hard != resource.RLIM_INFINITY:
+        limit = min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _main(connection: Connection, build: bytes, memory_bytes: int, parent_pid: int) -> None:
     """Serve requests until the pipe closes; the body of a pool process."""
     # Killed with its parent, whatever kills that: an orphan would keep its memory and its temporary files.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -305,6 +336,8 @@ def _main(connection: Connection, build: bytes, parent_pid: int) -> None:
         return
     # After the start, which everybody waits for.
     os.nice(_NICENESS)
+    # After the start too: kernels, model and libraries are ours, and what they take differs between machines.
+    limit_memory(memory_bytes)
     connection.send((True, None))
     with contextlib.suppress(EOFError):
         while True:
@@ -316,6 +349,10 @@ def _attempt(serve: Callable[[Any], Any], request: object) -> tuple[bool, Any]:
         return True, serve(request)
     except EmotionServiceError as error:
         return False, error
+    except MemoryError:
+        # Not the audio's doing: decoders that are refused memory say so themselves. A successor begins empty.
+        logger.error("analysis process out of memory", exc_info=True)
+        raise SystemExit(1) from None
     except Exception as error:
         logger.error("analysis failed unexpectedly", exc_info=True)
         last = traceback.extract_tb(error.__traceback__)[-1]

@@ -162,6 +162,7 @@ class NewLaneService(_Part):
             AnalystPlan(settings=settings, model_version=models.champion.version, scratch=scratch),
             size=settings.pool_size,
             timeout_seconds=settings.analysis_timeout_seconds,
+            memory_bytes=settings.analysis_memory_bytes,
             metrics=metrics,
         )
         self._outbox = AsyncOutbox(settings, metrics)

@@ -91,6 +91,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     pool_size: Annotated[int, Meta(ge=1), _doc("Analysis processes.", default="available cores")] = field(
         default_factory=available_cores
     )
+    analysis_memory_bytes: Annotated[
+        int,
+        Meta(ge=256 * 1024 * 1024),
+        _doc("What an analysis process may take beyond its 350 MB; audio that needs more is refused as `decode`."),
+    ] = 1024 * 1024 * 1024
     max_in_flight: Annotated[int, Meta(ge=1), _doc("Events the new lane holds before it pauses its partitions.")] = 256
     max_reanalyses_per_second: Annotated[
         float, Meta(ge=0), _doc("Known tracks sent for re-analysis after a model change; 0 for none.")

@@ -201,7 +201,7 @@ def load_window(
 @contextmanager
 def _checked_track(path: str | os.PathLike[str], limits: AudioLimits) -> Iterator[Track]:
     """Open a track whose size, rate, channels and length are within the limits."""
-    with _open_regular(path) as file:
+    with _open_regular(path) as file, _memory_for_decoding():
         size = os.fstat(file.fileno()).st_size
         if size > limits.max_bytes:
             raise AudioTooLargeError(f"expected at most {limits.max_bytes} bytes, got {size}")
@@ -211,6 +211,15 @@ def _checked_track(path: str | os.PathLike[str], limits: AudioLimits) -> Iterato
             if seconds > limits.max_track_seconds:
                 raise AudioTooLargeError(f"expected at most {limits.max_track_seconds:g} s of audio, got {seconds:g}")
             yield track
+
+
+@contextmanager
+def _memory_for_decoding() -> Iterator[None]:
+    """Blame the audio where a decoder is refused memory; how much this process may have is its owner's to limit."""
+    try:
+        yield
+    except MemoryError as error:
+        raise AudioDecodeError("expected audio that decodes within this process's memory, got more") from error
 
 
 @contextmanager

@@ -89,6 +89,7 @@ def _classify(journal: Journal, settings: Settings, version: str, wanted: int, s
         AnalystPlan(settings=settings, model_version=version, scratch=scratch),
         size=settings.pool_size,
         timeout_seconds=settings.analysis_timeout_seconds * settings.fragments_per_upload,
+        memory_bytes=settings.analysis_memory_bytes,
         metrics=Metrics(CollectorRegistry()),
     )
     columns = (

@@ -39,6 +39,10 @@ def die_once(marker: Path) -> str:
     return "second time"
 
 
+def take_memory(size: int) -> int:
+    return len(bytearray(size))
+
+
 def sleep_forever() -> None:
     threading.Event().wait()
 

@@ -34,14 +34,19 @@ from tests.consumer.pool_work import (
     divide,
     not_found,
     sleep_forever,
+    take_memory,
 )
 from tests.integration.processes import is_alive, survivors
+
+MEMORY_BYTES = 256 * 1024 * 1024
 
 
 @asynccontextmanager
 async def running(size: int = 1, timeout_seconds: float = 30.0) -> AsyncIterator[tuple[Pool[Call, Any], Metrics]]:
     metrics = Metrics(CollectorRegistry())
-    pool: Pool[Call, Any] = Pool(build, size=size, timeout_seconds=timeout_seconds, metrics=metrics)
+    pool: Pool[Call, Any] = Pool(
+        build, size=size, timeout_seconds=timeout_seconds, memory_bytes=MEMORY_BYTES, metrics=metrics
+    )
     await pool.start()
     try:
         yield pool, metrics
@@ -127,6 +132,18 @@ def test_run_process_killed_twice_blames_the_track() -> None:
     asyncio.run(scenario())
 
 
+def test_run_beyond_its_memory_ends_its_process_and_the_next_one_has_its_own() -> None:
+    async def scenario() -> None:
+        async with running() as (pool, metrics):
+            assert await pool.run(partial(take_memory, MEMORY_BYTES // 2)) == MEMORY_BYTES // 2
+            with pytest.raises(WorkerCrashError):
+                await pool.run(partial(take_memory, 2 * MEMORY_BYTES))
+            assert value(metrics, "emotion_pool_restarts_total", cause="crash") == 2
+            assert await pool.run(partial(take_memory, MEMORY_BYTES // 2)) == MEMORY_BYTES // 2
+
+    asyncio.run(scenario())
+
+
 def test_idle_process_killed_is_replaced() -> None:
     async def scenario() -> None:
         async with running(size=2) as (pool, metrics):
@@ -167,7 +184,9 @@ def test_stop_leaves_no_process(tmp_path: Path) -> None:
 def test_start_that_fails_says_why() -> None:
     async def scenario() -> None:
         metrics = Metrics(CollectorRegistry())
-        pool: Pool[Call, Any] = Pool(build_badly, size=1, timeout_seconds=1.0, metrics=metrics)
+        pool: Pool[Call, Any] = Pool(
+            build_badly, size=1, timeout_seconds=1.0, memory_bytes=MEMORY_BYTES, metrics=metrics
+        )
         with pytest.raises(FatalError, match="ValueError: no model"):
             await pool.start()
         await pool.stop()

@@ -34,6 +34,9 @@ BROKEN: Final = frozenset({"decode", "truncated"})
 # Damage that a decoder may repair: a whole window or an error, never a short one.
 DAMAGED: Final = BROKEN | HEARD
 
+# The one file that no check of a header holds back, only the memory that its process may have.
+INDEX_OF_GIGABYTES: Final = "index_of_gigabytes.m4a"
+
 
 @dataclass(frozen=True)
 class Hostile:
@@ -62,6 +65,8 @@ def hostile_files(pieces: dict[str, bytes], port: int) -> Iterator[Hostile]:
     yield from _mp3s(pieces["320.mp3"], pieces["mp3"])
     yield from _oggs(pieces["ogg"], pieces["opus"])
     yield from _mp4s(pieces["m4a"], pieces["aac"], port)
+    # Last: it takes what memory there is, and peaks are of the whole run.
+    yield _bytes(INDEX_OF_GIGABYTES, index_claim(pieces["m4a"], 80_000_000), BROKEN)
 
 
 def encode_pieces(folder: Path) -> dict[str, bytes]:
@@ -325,6 +330,33 @@ def _nested(kind: bytes, depth: int) -> bytes:
 
 def _table_claim(m4a: bytes) -> bytes:
     return _patched(m4a, m4a.find(b"stsz") + 12, b"\x7f\xff\xff\xff")
+
+
+def index_claim(m4a: bytes, samples: int) -> bytes:
+    """Declare samples of one byte each, all in one chunk: three short tables, of which FFmpeg makes 24 bytes a sample.
+
+    Above 89 million samples the index would pass 2^31 bytes, and FFmpeg refuses by itself.
+    """
+    tables = {
+        b"stsz": struct.pack(">3I", 0, 1, samples),
+        b"stsc": struct.pack(">5I", 0, 1, 1, samples, 1),
+        # As many durations as samples would be one packet for the chunk, as for uncompressed audio.
+        b"stts": struct.pack(">4I", 0, 1, samples - 2, 1024),
+    }
+    return _with_boxes(m4a, tables)
+
+
+def _with_boxes(boxes: bytes, contents: dict[bytes, bytes]) -> bytes:
+    """Replace the contents of some boxes, and mend the sizes of those around them."""
+    written, at = b"", 0
+    while at < len(boxes):
+        size, kind = int.from_bytes(boxes[at : at + 4], "big"), boxes[at + 4 : at + 8]
+        content = contents.get(kind, boxes[at + 8 : at + size])
+        if kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
+            content = _with_boxes(content, contents)
+        written += struct.pack(">I", 8 + len(content)) + kind + content
+        at += size
+    return written
 
 
 def _duration_claim(m4a: bytes) -> bytes:

@@ -1,7 +1,7 @@
 """A process that hears whatever file it is given, under limits, so that a crash or a hang is a finding and not the end.
 
-The parent writes one path per line; the child answers one JSON object per line. Its address space is limited and every
-file has a wall-clock alarm, whose default action kills the child.
+The parent writes one path per line; the child answers one JSON object per line. Its memory is limited as that of the
+worker's processes, and every file has a wall-clock alarm, whose default action kills the child.
 """
 
 import json
@@ -13,7 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-ADDRESS_SPACE_BYTES: Final = 3_000_000_000
+from consumer.pool import limit_memory
+from consumer.settings import Settings
+
+# As a process of the worker has by default.
+MEMORY_BYTES: Final = Settings().analysis_memory_bytes
 ALARM_SECONDS: Final = 60
 
 
@@ -106,7 +110,11 @@ def _hear(path: str, min_window_seconds: float, extract: bool) -> dict[str, Any]
 
 
 def _serve(min_window_seconds: float, extract: bool) -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE_BYTES, ADDRESS_SPACE_BYTES))
+    import features
+
+    if extract:
+        features.warm_up()
+    limit_memory(MEMORY_BYTES)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for line in sys.stdin:
         signal.alarm(ALARM_SECONDS)
