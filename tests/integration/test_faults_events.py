@@ -18,10 +18,10 @@ from typing import NamedTuple
 import pytest
 
 from tests.consumer.hostile import response, scripted
-from tests.integration.administration import await_no_lag, committed_offsets, lag, read_topic, set_topic_config
+from tests.integration.administration import await_no_lag, lag, read_topic
 from tests.integration.auditor import Auditor
 from tests.integration.conftest import ClusterFactory, Record, WorkerFactory
-from tests.integration.faults import judge, until
+from tests.integration.faults import assert_acknowledged_only_what_has_its_outcome, judge, until
 from tests.integration.processes import is_alive
 from tests.integration.stuck import STUCK_FILE
 from tests.integration.traffic import POISON, Load, Platform, tracks
@@ -37,13 +37,13 @@ OVERLOAD_SECONDS = 120
 BACKLOG = 150_000
 
 
-def test_poison_of_every_shape_in_five_percent_of_the_stream(
+def test_known_lane_alone_under_poison_of_every_shape_in_five_percent_of_the_stream(
     new_cluster: ClusterFactory, audio: Path, new_worker: WorkerFactory, record: Record
 ) -> None:
     bootstrap = new_cluster(long_lived=True).bootstrap()
     platform = Platform(bootstrap, audio)
     catalogue = tracks(platform, 10)
-    # A worker for each lane, as they are deployed.
+    # A worker for each lane, as they are deployed; the new one is halted while the known one is timed.
     known = new_worker(bootstrap, "known", lanes="known", session_timeout_seconds=60).start()
     new = new_worker(bootstrap, "new", lanes="new", session_timeout_seconds=60).start()
     with Auditor(bootstrap) as auditor:
@@ -51,16 +51,21 @@ def test_poison_of_every_shape_in_five_percent_of_the_stream(
         platform.flush()
         assert auditor.wait(platform.entries, 60).balanced
         rates: dict[float, list[float]] = {0.0: [], 0.05: []}
-        for share in (0.0, 0.05) * 3:
+        for share in (0.0, 0.05, 0.05, 0.0, 0.0, 0.05):
             rate = healthy_events_per_second(bootstrap, known, new, platform, auditor, catalogue, poison_share=share)
             rates[share].append(rate)
-        healthy, spoiled = (statistics.median(rates[share]) for share in (0.0, 0.05))
-        verdict = auditor.wait(platform.entries, 60)
+        # Neighbours in time are compared: the machine's slow drift is not the poison's doing.
+        ratios = [spoiled / healthy for spoiled, healthy in zip(rates[0.05], rates[0.0], strict=True)]
+        verdict = auditor.settle(platform.entries, 60)
         rounds = ", ".join(f"{one:,.0f} / {other:,.0f}" for one, other in zip(rates[0.05], rates[0.0], strict=True))
-        judge(verdict, record, f"healthy events a second: {spoiled / healthy:.2f} of those without poison ({rounds})")
+        judge(
+            verdict,
+            record,
+            f"the known lane alone, the new one halted meanwhile: healthy events a second, with poison / without "
+            f"{rounds}: {statistics.median(ratios):.2f} in the median of the pairs",
+        )
         assert {letter.reason for letter in auditor.dead_letters} == {reason for reason, _ in POISON}
-        await_no_lag(bootstrap)
-        assert spoiled >= 0.9 * healthy
+        assert statistics.median(ratios) >= 0.9
 
 
 def healthy_events_per_second(
@@ -81,6 +86,7 @@ def healthy_events_per_second(
     """
     for worker in (known, new):
         _signal(worker, signal.SIGSTOP)
+    before = set(platform.book)
     platform.mix(catalogue, BACKLOG, poison_share=poison_share)
     platform.flush()
     read = len(auditor.emotions)
@@ -88,7 +94,8 @@ def healthy_events_per_second(
     until(known, lambda: not lag(bootstrap, lanes=["known"]), "the known lane is through", 120)
     _signal(new, signal.SIGCONT)
     await_no_lag(bootstrap, 120)
-    assert auditor.follow(platform.entries, 120, until_missing=0) == 0
+    fresh = [entry for event_id, entry in platform.book.items() if event_id not in before]
+    assert auditor.follow(fresh, 120, until_missing=0) == 0
     times = [datetime.fromisoformat(emotion.payload["classified_at"]) for emotion in auditor.emotions[read:]]
     return len(times) / (max(times) - min(times)).total_seconds()
 
@@ -141,7 +148,6 @@ def test_endless_and_silent_servers_are_given_up_while_others_go_on(
     hostile_server: str,
     record: Record,
 ) -> None:
-    stamp_on_arrival(bootstrap)
     worker = new_worker(
         bootstrap, pool_size=2, allowed_private_hosts=hostile_server, allowed_hosts=hostile_server,
         max_audio_bytes=4 * MEGABYTE, fetch_timeout_seconds=1.5, analysis_timeout_seconds=5, max_attempts=2,
@@ -155,7 +161,7 @@ def test_endless_and_silent_servers_are_given_up_while_others_go_on(
     for number in range(40):
         platform.play(f"fresh-{number}", audio_uri=f"file://{platform.folder / piece}.wav")
     platform.flush()
-    verdict = auditor.wait(platform.entries, 120)
+    verdict = auditor.settle(platform.entries, 120)
     letters = dead_letters(bootstrap)
     answered = answered_at(bootstrap)
     last_answer, last_letter = max(answered.values()), max(letter.at for letter in letters)
@@ -180,10 +186,14 @@ def test_endless_and_silent_servers_are_given_up_while_others_go_on(
 def test_stuck_decode_is_killed_tried_again_and_buried_while_others_go_on(
     bootstrap: str, platform: Platform, auditor: Auditor, new_worker: WorkerFactory, record: Record
 ) -> None:
-    stamp_on_arrival(bootstrap)
     timeout, backoff, attempts, tracks_stuck = 3.0, 0.5, 3, 2
     worker = new_worker(
-        bootstrap, pool_size=2, analysis_timeout_seconds=timeout, max_attempts=attempts, retry_backoff_seconds=backoff
+        bootstrap,
+        pool_size=2,
+        fetch_timeout_seconds=2,
+        analysis_timeout_seconds=timeout,
+        max_attempts=attempts,
+        retry_backoff_seconds=backoff,
     )
     worker.module = "tests.integration.stuck"
     worker.start()
@@ -197,7 +207,7 @@ def test_stuck_decode_is_killed_tried_again_and_buried_while_others_go_on(
         platform.play(f"fresh-{number}", audio_uri=f"file://{piece}")
     with Load(platform, [f"file://{piece}"], per_second=4, new_share=1.0):
         assert auditor.follow(platform.entries[:tracks_stuck], 120, until_missing=0) == 0
-    verdict = auditor.wait(platform.entries, 120)
+    verdict = auditor.settle(platform.entries, 120)
     letters = dead_letters(bootstrap)
     last = max(letter.at for letter in letters)
     before = sum(at < last for at in answered_at(bootstrap).values())
@@ -257,12 +267,6 @@ def answered_at(bootstrap: str) -> dict[str, float]:
     }
 
 
-def stamp_on_arrival(bootstrap: str) -> None:
-    """Have the broker stamp outcomes when it has them."""
-    for topic in ("emotion-events", "track-events.dead-letter"):
-        set_topic_config(bootstrap, topic, "message.timestamp.type", "LogAppendTime")
-
-
 def test_flood_of_dead_letters_is_counted_and_above_the_limit_stops_the_worker(
     bootstrap: str, platform: Platform, auditor: Auditor, new_worker: WorkerFactory, record: Record
 ) -> None:
@@ -282,27 +286,17 @@ def test_flood_of_dead_letters_is_counted_and_above_the_limit_stops_the_worker(
     assert "EMOTION_DEAD_LETTER_LIMIT is 100" in worker.log.read_text()
     auditor.close_books(platform.entries)
     unanswered = auditor.missing(platform.entries)
-    places = committed_offsets(bootstrap, "emotion-stream-known", "track-events")
     assert unanswered, "it stopped too late to stop anything"
-    forwarded = {entry.event_id for entry in unanswered if entry.offset < places[entry.partition]}
-    # Acknowledged by the known lane without an answer is only what it handed on to the new one.
-    assert forwarded <= _waiting_in_analysis(bootstrap)
+    assert_acknowledged_only_what_has_its_outcome(bootstrap, unanswered)
 
     # Somebody has looked: the limit is lifted, and what waited has its outcome.
     second = new_worker(bootstrap, "second", dead_letter_limit=0).start()
-    verdict = auditor.wait(platform.entries, 120)
+    verdict = auditor.settle(platform.entries, 120)
     judge(
         verdict, record, f"stopped after {len(platform.entries) - len(unanswered)} outcomes, status 1; then unlimited"
     )
     await_no_lag(bootstrap)
     assert second.running
-
-
-def _waiting_in_analysis(bootstrap: str) -> set[str]:
-    """Give the ids of events in ``track-analysis`` that nobody has acknowledged."""
-    committed = committed_offsets(bootstrap, "emotion-stream", "track-analysis")
-    waiting = (m for m in read_topic(bootstrap, "track-analysis") if m.offset() >= committed.get(m.partition(), 0))
-    return {json.loads(message.value())["event_id"] for message in waiting}
 
 
 @pytest.mark.parametrize("short_of", ["downloads", "processor"])
@@ -358,7 +352,7 @@ def test_overload_three_times_over_stays_bounded_and_catches_up(
         # In real time again: a new track is answered as before the overload.
         platform.play("afterwards", audio_uri=uri)
         platform.flush()
-        verdict = auditor.wait(platform.entries, 30)
+        verdict = auditor.settle(platform.entries, 30)
         known = {name: known_p99(auditor, *window) for name, window in (("idle", idle), ("overloaded", overload))}
         note = (
             f"short of {short_of}: {excess.sent / OVERLOAD_SECONDS:.1f} new tracks a second where {capacity:.1f} can "
@@ -366,8 +360,7 @@ def test_overload_three_times_over_stays_bounded_and_catches_up(
             f"of all answers {known['idle'] * 1000:.1f} ms idle, {known['overloaded'] * 1000:.1f} ms overloaded; the "
             f"{waiting} that waited took {recovery:.0f} s of {bound:.0f} s allowed"
         )
-        judge(verdict, record, note, p99_seconds=600)
-    await_no_lag(bootstrap)
+        judge(verdict, record, note, window=(overload[0], overload[1]), recovery_seconds=recovery)
     assert verdict.duplicated == 0, verdict.line()
     assert waiting >= capacity * OVERLOAD_SECONDS, "not an overload"
     assert verdict.late > 0, "not an overload"
