@@ -46,7 +46,7 @@ test-quick: setup-dev $(VENV)/.warm ## Run the tests that take seconds
 	@$(BIN)/python -m pytest -m "not slow and not kafka"
 
 test-faults: setup-dev $(VENV)/.warm ## Break workers, brokers and networks on real Kafka and print the table of faults and ledger lines
-	@EMOTION_TEST_NEEDS_KAFKA=1 $(BIN)/python -m pytest -m fault tests/integration
+	@EMOTION_TEST_NEEDS_KAFKA=1 $(BIN)/python -m pytest -m "fault or ledger" tests/integration
 
 # MINUTES: how long, 30 by default.
 test-endurance: setup-dev $(VENV)/.warm ## Half an hour of mixed load on real Kafka: memory, descriptors, threads stay flat (MINUTES=30)

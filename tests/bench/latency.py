@@ -11,13 +11,14 @@ from confluent_kafka import Producer
 
 from tests.bench.bulk import Taken, bulk_producer, end_offset, play_json, read_latencies, send
 from tests.bench.contest import KNOWN_TRACKS, Bench
+from tests.bench.targets import Target
 from tests.integration.administration import set_topic_config
 from tests.integration.worker import WorkerProcess
 
 BUDGET_SECONDS = 60.0
 
 
-def known_latency(bench: Bench, record: dict[str, object], seconds: float) -> None:
+def known_latency(bench: Bench, record: dict[str, object], seconds: float) -> list[Target]:
     """Find what the worker answers beside this load generator, and print the latencies at half of it."""
     _empty_topics(bench)
     bench.seed(record, KNOWN_TRACKS)
@@ -33,10 +34,11 @@ def known_latency(bench: Bench, record: dict[str, object], seconds: float) -> No
         sent = _play_steadily(bench, rate, seconds, lambda: _known_play(next(numbers)))
         taken = read_latencies(bench.bootstrap, base, sent)
     print(f"\nknown lane's latency; {capacity:,.0f} events/s is all that worker, broker and load generator do together")
-    _print(f"at {rate:,.0f} events/s for {seconds:.0f} s", taken)
+    p99 = _print(f"at {rate:,.0f} events/s for {seconds:.0f} s", taken)
+    return [Target("known lane: p99 from occurred_at to Kafka's log, half load", "at most", 50, 1000 * p99, "ms")]
 
 
-def new_latency(bench: Bench, worker: WorkerProcess, path: Path, capacity: float, seconds: float) -> None:
+def new_latency(bench: Bench, worker: WorkerProcess, path: Path, capacity: float, seconds: float) -> list[Target]:
     """Print the latencies of new tracks of 30 s, evenly spread at seven tenths of the lane's capacity."""
     assert worker.running
     base, rate = bench.ends(), 0.7 * capacity
@@ -44,10 +46,12 @@ def new_latency(bench: Bench, worker: WorkerProcess, path: Path, capacity: float
     uri = f"file://{path}"
     sent = _play_steadily(bench, rate, seconds, lambda: _new_play(next(numbers), uri))
     taken = read_latencies(bench.bootstrap, base, sent)
-    _print(f"latency at 0.7 of the stream's rate, {rate:.1f} tracks/s evenly for {seconds:.0f} s", taken)
+    p99 = _print(f"latency at 0.7 of the stream's rate, {rate:.1f} tracks/s evenly for {seconds:.0f} s", taken)
+    return [Target("new lane: p99 from occurred_at to Kafka's log, 0.7 load", "at most", 1000, 1000 * p99, "ms")]
 
 
-def _print(what: str, taken: list[Taken]) -> None:
+def _print(what: str, taken: list[Taken]) -> float:
+    """Print the latencies; give the p99 to Kafka's log, which is when somebody can read the answer."""
     print(f"  {what}: {len(taken):,} answers")
     for name, latencies in (
         ("occurred_at to classified_at", [one.classified for one in taken]),
@@ -60,6 +64,7 @@ def _print(what: str, taken: list[Taken]) -> None:
             f"{BUDGET_SECONDS - cuts[989]:.2f} s of the minute to spare",
             flush=True,
         )
+    return cuts[989]
 
 
 def _capacity(bench: Bench, numbers: Iterator[int], seconds: float = 8.0) -> float:

@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.bench.bulk import read_answers
 from tests.bench.contest import Bench, Run
 from tests.bench.latency import new_latency, stamp_on_arrival
+from tests.bench.targets import Target
 from tests.integration.processes import cpu_seconds, descendants
 from tests.integration.worker import WorkerProcess
 
@@ -25,7 +26,7 @@ class NewRun:
     cpu_milliseconds: dict[str, float]
 
 
-def new_lane(bench: Bench, broker_pid: int, rounds: int, analyses: int, latency_seconds: float) -> None:
+def new_lane(bench: Bench, broker_pid: int, rounds: int, analyses: int, latency_seconds: float) -> list[Target]:
     """Time new tracks through the worker against the ear alone, in turns, on 30 s of audio each; then latency."""
     cores = len(os.sched_getaffinity(0))
     piece = bench.platform.track(30, seconds=30.0)
@@ -44,8 +45,12 @@ def new_lane(bench: Bench, broker_pid: int, rounds: int, analyses: int, latency_
                 ear.append(one)
                 ears.append(every)
                 stream.append(run)
-        _print(ear, ears, stream, cores)
-        new_latency(bench, worker, path, statistics.median(run.rate for run in stream), latency_seconds)
+        ratio = _print(ear, ears, stream, cores)
+        rate = statistics.median(run.rate for run in stream)
+        return [
+            Target("new lane: stream / (cores × the ear in one process)", "at least", 0.9, ratio, "×"),
+            *new_latency(bench, worker, path, rate, latency_seconds),
+        ]
 
 
 def _hear_new(bench: Bench, broker_pid: int, worker: WorkerProcess, path: Path, analyses: int, label: str) -> NewRun:
@@ -108,18 +113,26 @@ def _hear_alone(path: Path, analyses: int, *, processes: int) -> Run:
     )
 
 
-def _print(ear: list[Run], ears: list[Run], stream: list[NewRun], cores: int) -> None:
-    def median_ratio(theirs: list[float]) -> str:
-        ratios = [run.rate / rate for run, rate in zip(stream, theirs, strict=True)]
+def _print(ear: list[Run], ears: list[Run], stream: list[NewRun], cores: int) -> float:
+    """Print the turns; give the median ratio of the stream to as many ears as there are cores, undisturbed."""
+
+    def to(theirs: list[float]) -> list[float]:
+        return [run.rate / rate for run, rate in zip(stream, theirs, strict=True)]
+
+    def told(ratios: list[float]) -> str:
         return f"{statistics.median(ratios):.2f} (turns: {', '.join(f'{ratio:.2f}' for ratio in ratios)})"
 
+    to_cores = to([cores * run.rate for run in ear])
     spent = {who: statistics.median(run.cpu_milliseconds[who] for run in stream) for who in stream[0].cpu_milliseconds}
     alone, together = (statistics.median(run.cpu_microseconds for run in runs) / 1000 for runs in (ear, ears))
     print(f"\nnew lane, new tracks of 30 s, {len(stream)} turns, {cores} cores")
     print(f"  the ear alone, one process            {statistics.median(run.rate for run in ear):8.2f} tracks/s")
     print(f"  the ear alone, a process on each core {statistics.median(run.rate for run in ears):8.2f} tracks/s")
     print(f"  the stream                            {statistics.median(run.rate for run in stream):8.2f} tracks/s")
-    print(f"  stream / (cores × one process)        {median_ratio([cores * run.rate for run in ear])}")
-    print(f"  stream / a process on each core       {median_ratio([run.rate for run in ears])}")
-    told = ", ".join(f"{who} {milliseconds:.1f}" for who, milliseconds in spent.items())
-    print(f"  ms of processor time a track: {told}; the ear alone {alone:.1f}, on each core {together:.1f}", flush=True)
+    print(f"  stream / (cores × one process)        {told(to_cores)}")
+    print(f"  stream / a process on each core       {told(to([run.rate for run in ears]))}")
+    shares = ", ".join(f"{who} {milliseconds:.1f}" for who, milliseconds in spent.items())
+    print(
+        f"  ms of processor time a track: {shares}; the ear alone {alone:.1f}, on each core {together:.1f}", flush=True
+    )
+    return statistics.median(to_cores)

@@ -24,6 +24,7 @@ def transactions(bench: Bench, record: dict[str, object], rounds: int, events: i
     for used, theirs in runs.items():
         rate, cpu = (statistics.median(getattr(run, f) for run in theirs) for f in ("rate", "cpu_microseconds"))
         copies = _copies_after_kills(bench, events, used=used)
+        assert not (used and copies), f"{copies} answers read twice although the lane used transactions"
         print(
             f"  {'with' if used else 'without':8} {rate:>9,.0f} events/s   {cpu:5.1f} µs CPU/event   "
             f"{copies:,} of {events:,} answers read twice (read_committed) after three kill -9",

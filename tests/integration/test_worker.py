@@ -1,14 +1,25 @@
 """The worker on real Kafka: consume, produce, commit, stop, resume; two workers share the load."""
 
+import hashlib
+from typing import Any
+
 import pytest
 
 from tests.integration.administration import await_no_lag
 from tests.integration.auditor import Auditor
 from tests.integration.conftest import Record, WorkerFactory
-from tests.integration.ledger import Verdict
+from tests.integration.ledger import Emotion, Verdict
 from tests.integration.traffic import Platform, tracks
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.ledger]
+
+# What an answer says of the play or upload; all else is the judgement of its track.
+OF_THE_EVENT = frozenset(
+    {
+        "event_id", "source_event_id", "event_type", "occurred_at", "classified_at", "known", "late",
+        "session_id", "listener_id", "playlist_id",
+    }
+)  # fmt: skip
 
 
 def test_two_workers_share_a_thousand_events_and_resume_after_a_restart(
@@ -61,6 +72,7 @@ def test_burst_of_plays_of_one_new_track_is_one_analysis(
     record(verdict, f"{analyses:.0f} analysis")
     assert verdict.balanced and verdict.emotions == 1000, verdict.line()
     assert verdict.duplicated == 0, verdict.line()
+    await_no_lag(bootstrap)
     assert analyses == 1
 
 
@@ -77,6 +89,16 @@ def test_upload_followed_at_once_by_plays_answers_each_alike(
     verdict = auditor.wait(platform.entries, 60)
     record(verdict)
     assert verdict.balanced and verdict.emotions == 21, verdict.line()
+    assert verdict.duplicated == 0, verdict.line()
+    await_no_lag(bootstrap)
     assert worker.metric("emotion_analyses_started_total") - before == 1
-    assert len({emotion.payload["emotion"] for emotion in auditor.emotions}) == 1
-    assert {emotion.payload["audio_sha256"] for emotion in auditor.emotions} != {""}
+    upload, *plays = sorted(auditor.emotions, key=lambda emotion: str(emotion.payload["occurred_at"]))
+    assert upload.payload["event_type"] == "track_uploaded"
+    assert upload.payload["audio_sha256"] == hashlib.sha256((platform.folder / f"{track}.wav").read_bytes()).hexdigest()
+    for play in plays:
+        assert judgement(play) == judgement(upload)
+
+
+def judgement(emotion: Emotion) -> dict[str, Any]:
+    """Give everything an answer says of its track."""
+    return {name: value for name, value in emotion.payload.items() if name not in OF_THE_EVENT}

@@ -1,5 +1,6 @@
 """A worker as an operator runs it: ``emotion-stream worker`` in a process of its own, told by the environment."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -165,6 +166,11 @@ class WorkerProcess:
         """Give the end of the log."""
         # Not every log can be read back: a test may send it to /dev/full.
         return self.log.read_text(errors="replace")[-characters:] if self.log.is_file() else f"{self.log}"
+
+    def log_lines(self) -> list[dict[str, Any]]:
+        """Give the log's entries; what a library wrote past the log is left out."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
 
     def _end(self, how: signal.Signals, timeout_seconds: float, *, check: bool) -> None:
         assert self.process is not None, "the worker is not started"
