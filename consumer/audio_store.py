@@ -40,8 +40,8 @@ class LocalAudio(Struct, frozen=True):
     Parameters
     ----------
     path : Path
-        Where it lies: a copy in the directory given to ``fetch``, or the original. One that is held open is named by its
-        descriptor (``/proc/self/fd``), so that what is decoded is what was digested, whatever its path leads to by then.
+        Where it lies: a copy in the directory given to ``fetch``, or the original. One that is held open is named by
+        its descriptor (``/proc/self/fd``): what is decoded is what was digested, whatever its path leads to by then.
     sha256 : str
         Digest of its bytes, lower-case hexadecimal.
     bytes : int

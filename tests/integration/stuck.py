@@ -4,6 +4,7 @@ No file is known that does this to the decoder as it is: pipes and devices are r
 A pool process runs its parent's main module, under another name, before it serves: it has this decoder too.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ _load_window = features.load_window
 
 def load_window_or_never(path: Path, *arguments: Any, **options: Any) -> features.Audio:
     """Decode as ever, but for the one file."""
-    while path.name == STUCK_FILE:
+    # A local file is held open, and named by its descriptor.
+    while os.path.basename(os.path.realpath(path)) == STUCK_FILE:
         pass  # As a loop in a decoder: it takes all of the processor, and no signal but SIGKILL ends it.
     return _load_window(path, *arguments, **options)
 

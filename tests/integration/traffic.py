@@ -96,18 +96,19 @@ class Platform:
         self._rng = random.Random(seed)
         self._failures: list[KafkaError] = []
         # Kafka's own partitioner, as the contract asks; idempotent, so that a broker's fault adds no input.
-        self._producer = Producer(
-            {
-                "bootstrap.servers": bootstrap,
-                "partitioner": "murmur2_random",
-                "enable.idempotence": True,
-                "linger.ms": 2,
-                "delivery.timeout.ms": 120_000,
-                "queue.buffering.max.messages": 1_000_000,
-                "message.max.bytes": 2**22,
-                "log_level": 0,
-            }
-        )
+        config = {
+            "bootstrap.servers": bootstrap,
+            "partitioner": "murmur2_random",
+            "enable.idempotence": True,
+            "linger.ms": 2,
+            "delivery.timeout.ms": 120_000,
+            "queue.buffering.max.messages": 1_000_000,
+            "message.max.bytes": 2**26,
+            "log_level": 0,
+        }
+        self._producer = Producer(config)
+        # A broker's limit is on what arrives, which may unpack to much more.
+        self._packing_producer = Producer(config | {"compression.type": "gzip"})
 
     @property
     def entries(self) -> list[Entry]:
@@ -152,7 +153,7 @@ class Platform:
 
     def flush(self, timeout_seconds: float = 120.0) -> None:
         """Wait until Kafka has every event, and raise if it refused any."""
-        left = self._producer.flush(timeout_seconds)
+        left = self._producer.flush(timeout_seconds) + self._packing_producer.flush(timeout_seconds)
         if left or self._failures:
             raise RuntimeError(f"{left} inputs unsent, failures {self._failures[:3]}")
 
@@ -175,6 +176,7 @@ class Platform:
         key: bytes | None = None,
         headers: Sequence[tuple[str, bytes]] = (),
         may_be_stripped: bool = False,
+        packed: bool = False,
         **fields: Any,
     ) -> None:
         self._produce(
@@ -182,10 +184,12 @@ class Platform:
                 event["event_id"], event["track_id"], _json(event, **fields), expected, reason, key=key,
                 headers=tuple(headers), may_be_stripped=may_be_stripped,
                 audio_sha256=self._digests.get(event["audio_uri"]),
-            )
+            ),
+            self._packing_producer if packed else self._producer,
         )  # fmt: skip
 
-    def _produce(self, entry: Entry) -> None:
+    def _produce(self, entry: Entry, producer: Producer | None = None) -> None:
+        producer = producer or self._producer
         key = entry.track_id.encode() if entry.key is None else entry.key
 
         def delivered(error: KafkaError | None, message: Message) -> None:
@@ -198,13 +202,13 @@ class Platform:
 
         while True:
             try:
-                self._producer.produce(
+                producer.produce(
                     TRACK_EVENTS, entry.value, key, headers=cast(Any, list(entry.headers)), on_delivery=delivered
                 )
                 break
             except BufferError:
-                self._producer.poll(0.1)
-        self._producer.poll(0)
+                producer.poll(0.1)
+        producer.poll(0)
 
 
 class Load:
