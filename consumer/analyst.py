@@ -53,7 +53,7 @@ class AnalystPlan(Struct, frozen=True, kw_only=True):
     Parameters
     ----------
     settings : Settings
-        The worker's.
+        The worker's, without secrets.
     model_version : str
         The model to load before the process counts as ready.
     scratch : Path

@@ -14,7 +14,7 @@ from typing import Final
 from msgspec import Struct
 
 from consumer.errors import FatalError, Reason
-from consumer.redaction import hide_url_secrets
+from consumer.redaction import hide_url_secrets, one_line
 from consumer.topics import TRACK_ANALYSIS
 
 REASON: Final = "error.reason"
@@ -197,10 +197,7 @@ def clean_message(message: str) -> str:
     """
     # Cut first: an exception can quote a whole event, or what a hostile server said.
     hidden = hide_url_secrets(message[:_LOOKED_AT_CHARACTERS])
-    if hidden.isprintable():
-        line = hidden
-    else:
-        line = "".join(character if character.isprintable() else " " for character in hidden)
+    line = hidden if hidden.isprintable() else one_line(hidden)
     return line if len(line) <= MAX_MESSAGE_CHARACTERS else line[: MAX_MESSAGE_CHARACTERS - 1] + "…"
 
 

@@ -6,20 +6,26 @@ Neither asks Kafka or the disk anything, so a probe is cheap and cannot hang.
 """
 
 import json
+import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Final, Self
-from urllib.parse import urlsplit
+from typing import Any, Final, Self
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from consumer.errors import ConfigurationError
 
-# A client that connects and then says nothing holds one thread no longer than this.
+logger = logging.getLogger(__name__)
+
+# At once, each with a thread; the oldest has to go for one more, so that a probe is always answered.
+_MOST_CONNECTIONS: Final = 16
+# A whole connection: a client that says nothing, or a byte now and then, holds its thread no longer than this.
 _CLIENT_TIMEOUT_SECONDS: Final = 5.0
 Answer = tuple[HTTPStatus, str, bytes]
 
@@ -201,9 +207,41 @@ class HealthServer:
 
 
 class _Server(ThreadingHTTPServer):
+    """Serves few connections for a short time each: whoever holds one open must not keep Kubernetes from asking."""
+
     daemon_threads = True
     # server_close would wait for clients that hold their connection open.
     block_on_close = False
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(address, handler)
+        # When each was opened, the oldest first; added to by the serving thread, left by the connection's own.
+        self._opened: dict[Any, float] = {}
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._opened[request] = time.monotonic()
+        if len(self._opened) > _MOST_CONNECTIONS:
+            self._cut(next(iter(self._opened)))
+        super().process_request(request, client_address)
+
+    def service_actions(self) -> None:
+        # By the whole connection: a client that sends a byte now and then is never too slow for a single read.
+        for request, opened in self._opened.copy().items():
+            if time.monotonic() - opened > _CLIENT_TIMEOUT_SECONDS:
+                self._cut(request)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._opened.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Keep clients that hang up out of the log."""
+        logger.debug("a client of /metrics failed", exc_info=True)
+
+    def _cut(self, request: Any) -> None:
+        self._opened.pop(request, None)
+        with suppress(OSError):
+            request.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -213,7 +251,7 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:  # http.server's name
-        page = self.pages.get(urlsplit(self.path).path)
+        page = self.pages.get(self.path.partition("?")[0])
         if page is None:
             self._answer(*_json(HTTPStatus.NOT_FOUND, {"error": f"expected one of {', '.join(self.pages)}"}))
         else:

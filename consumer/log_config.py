@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from consumer.redaction import hide_url_secrets, shorten
+from consumer.redaction import hide_url_secrets, one_line, shorten
 from consumer.settings import Settings
 
 # Whatever comes in: metrics count every event, and every dead letter is kept; the log must not fill a disk with them.
@@ -93,12 +93,12 @@ class ConsoleFormatter(logging.Formatter):
         if self.colour:
             level = f"\x1b[{_COLOURS.get(record.levelname, '0')}m{level}\x1b[0m"
         facts = " ".join(f"{name}={_clean(value)}" for name, value in _facts(record).items())
-        line = f"{_time(record).astimezone():%H:%M:%S} {level} {_one_line(_readable(record.getMessage()))}"
-        line = f"{line}  {_one_line(facts)}" if facts else line
+        line = f"{_time(record).astimezone():%H:%M:%S} {level} {one_line(_readable(record.getMessage()))}"
+        line = f"{line}  {one_line(facts)}" if facts else line
         if record.exc_info and record.exc_info[0]:
             traceback = _readable(self.formatException(record.exc_info), _MAX_TRACEBACK_CHARACTERS)
             # Indented, because an exception quotes what others wrote: a line break in it must not begin a line of ours.
-            line = "\n".join([line, *(f"    {_one_line(below)}" for below in traceback.split("\n"))])
+            line = "\n".join([line, *(f"    {one_line(below)}" for below in traceback.split("\n"))])
         return line
 
 
@@ -163,10 +163,6 @@ def _readable(text: str, most: int = _MAX_CHARACTERS) -> str:
     # Shortened after secrets are hidden, so that none is cut in two and no longer looks like one. And lone surrogates
     # (undecodable file names) are no UTF-8; a log line must never be the thing that fails.
     return shorten(hide_url_secrets(text), most).encode("utf-8", "backslashreplace").decode()
-
-
-def _one_line(text: str) -> str:
-    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _describe(value: object) -> str:

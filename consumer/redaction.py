@@ -32,6 +32,22 @@ def hide_url_secrets(text: str) -> str:
     return text[:begin] + _PARAMETERS.sub(r"\1...", _USERINFO.sub(r"\1...@", text[begin:]))
 
 
+def one_line(text: str) -> str:
+    """Replace what would move the cursor of a terminal, colour it, or begin another line of a log.
+
+    Parameters
+    ----------
+    text : str
+        Any text, such as a key or a file name that others chose.
+
+    Returns
+    -------
+    str
+        As long, with a space for every character that is not printable.
+    """
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
 def shorten(text: str, most: int) -> str:
     """Cut the middle out of a text that is too long: errors name the culprit first and the place last.
 

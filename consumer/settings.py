@@ -212,6 +212,12 @@ class Settings(Struct, frozen=True, kw_only=True):
         """Replicas that must have a record before it counts: one may be down where there are three."""
         return max(1, self.topic_replication_factor - 1)
 
+    def without_secrets(self) -> "Settings":
+        """Give the same to a process that talks to no broker: it opens what strangers made."""
+        return msgspec.structs.replace(
+            self, security_protocol="PLAINTEXT", **{row.field: None for row in setting_rows() if row.secret}
+        )
+
     def masked(self) -> dict[str, Any]:
         """Give every setting by name, ready for a log line, secrets masked."""
         shown = {}

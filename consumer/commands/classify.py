@@ -23,6 +23,7 @@ from consumer.batch.rows import Row, check_format, write_rows
 from consumer.batch.run import AnalysisPool, classify_pending
 from consumer.errors import EmotionServiceError
 from consumer.metrics import Metrics
+from consumer.redaction import one_line
 from consumer.settings import Settings, available_cores
 from model.errors import ModelError
 from model.registry import SHIPPED_ROOT, Registry
@@ -110,7 +111,9 @@ def _classify(journal: Journal, settings: Settings, version: str, wanted: int, s
             if row.reason:
                 failures = next(failed)
                 if failures <= _ERRORS_SHOWN:
-                    progress.console.print(f"{row.path}: {row.reason}: {row.message}", soft_wrap=True, markup=False)
+                    progress.console.print(
+                        one_line(f"{row.path}: {row.reason}: {row.message}"), soft_wrap=True, markup=False
+                    )
                 elif failures == _ERRORS_SHOWN + 1:
                     progress.console.print("more errors are not shown here; each has its reason in the output")
 

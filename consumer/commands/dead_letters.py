@@ -22,6 +22,7 @@ from consumer.commands import plain_errors
 from consumer.dead_letter import original_headers
 from consumer.dead_letter_store import ReplayReport, StoredLetter, read_letters, replay
 from consumer.errors import Reason
+from consumer.redaction import one_line
 from consumer.settings import Settings
 
 _REASONS: Final = tuple(str(reason) for reason in Reason)
@@ -139,11 +140,11 @@ def _letters_table(letters: list[StoredLetter]) -> Table:
 
 def _letter_row(letter: StoredLetter) -> list[str]:
     return [
-        letter.header(dead_letter.FIRST_SEEN)[:19].replace("T", " "),
+        escape(one_line(letter.header(dead_letter.FIRST_SEEN)[:19].replace("T", " "))),
         letter.reason,
-        *(escape(_printable(text)) for text in (_text(letter.key) or "-", letter.source)),
-        escape(_printable(letter.header(dead_letter.ATTEMPTS))),
-        escape(_printable(letter.header(dead_letter.MESSAGE))),
+        *(escape(one_line(text)) for text in (_text(letter.key) or "-", letter.source)),
+        escape(one_line(letter.header(dead_letter.ATTEMPTS))),
+        escape(one_line(letter.header(dead_letter.MESSAGE))),
     ]
 
 
@@ -183,8 +184,3 @@ def _bytes(name: str, value: bytes | None) -> dict[str, str | None]:
 
 def _text(value: bytes | None) -> str | None:
     return value.decode("utf-8", "backslashreplace") if value is not None else None
-
-
-def _printable(text: str) -> str:
-    # A key is written by others: it must not move the cursor or colour the terminal.
-    return "".join(character if character.isprintable() else "·" for character in text)

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from consumer.errors import Reason
+from consumer.redaction import one_line
 from features import FEATURE_NAMES, AudioLimits, FeatureError, FeatureVector, extract_file
 from features.audio import WINDOW_SECONDS
 
@@ -68,7 +69,7 @@ def command(
         for path, heard in _each(hear, paths, workers):
             if isinstance(heard, str):
                 failures += 1
-                errors.print(f"{path}: {heard}")
+                errors.print(one_line(f"{path}: {heard}"))
             else:
                 writer.write(path, heard)
             advance()

@@ -8,7 +8,7 @@ import click
 
 from consumer.errors import FatalError
 from consumer.log_config import configure_logging
-from consumer.settings import Settings, log_settings
+from consumer.settings import Settings, log_settings, setting_rows
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,6 +23,10 @@ def command(lanes: str | None) -> None:
         environment["EMOTION_LANES"] = lanes
     try:
         settings = Settings.from_environment(environment)
+        # Processes that open strangers' audio inherit the environment.
+        for row in setting_rows():
+            if row.secret:
+                os.environ.pop(row.variable, None)
         configure_logging(settings)
         log_settings(settings, environment)
         # Faust, numpy and scikit-learn: not for --help, and not before the settings are known to be right.

@@ -1,15 +1,18 @@
 """The three pages, and what makes them fail."""
 
+import contextlib
 import http.client
 import json
 import socket
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from consumer.errors import ConfigurationError
-from consumer.health import Health, HealthServer
+from consumer.health import _MOST_CONNECTIONS, Health, HealthServer
 from consumer.metrics import Metrics
 
 
@@ -126,3 +129,50 @@ def test_stop_gives_the_port_back(health: Health) -> None:
     port = first.port
     first.stop()
     HealthServer("127.0.0.1", port, CollectorRegistry(), health).stop()
+
+
+def test_silent_clients_hold_few_threads_and_keep_nobody_from_asking(server: HealthServer) -> None:
+    before = threading.active_count()
+    with contextlib.ExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+        status, _, _ = ask(server, "/live")
+        assert status == 200
+        assert threading.active_count() - before <= _MOST_CONNECTIONS + 1
+
+
+def test_client_that_drips_is_cut_off_by_the_whole_connection(
+    server: HealthServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consumer.health._CLIENT_TIMEOUT_SECONDS", 0.5)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+        client.sendall(b"GET /live HTTP/1.1\r\n")
+        begun = time.monotonic()
+        with pytest.raises(OSError):  # a reset or a broken pipe, as it happens
+            while time.monotonic() - begun < 10:
+                client.sendall(b"X-Drip: y\r\n")
+                time.sleep(0.1)
+        assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("request_line", [b"GET http://[ HTTP/1.1", b"FOO /live HTTP/1.1", b"\x16\x03\x01"])
+def test_request_that_is_none_is_refused_without_a_word_in_the_log(
+    server: HealthServer, request_line: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+        client.sendall(request_line + b"\r\n\r\n")
+        answer = client.makefile("rb").read()
+    assert b"200" not in answer.split(b"\r\n")[0]
+    assert ask(server, "/live")[0] == 200
+    assert capfd.readouterr().err == ""
+
+
+def test_server_listens_where_told_and_nowhere_else(health: Health) -> None:
+    running = HealthServer("127.0.0.2", 0, CollectorRegistry(), health).start()
+    try:
+        with socket.create_connection(("127.0.0.2", running.port), timeout=10):
+            pass
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", running.port), timeout=10)
+    finally:
+        running.stop()

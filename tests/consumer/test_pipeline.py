@@ -9,8 +9,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import features
 from consumer.audio_store import AudioAccess
-from consumer.errors import AudioLocationError, AudioNotFoundError, AudioRejectedError, Reason, ScratchError
+from consumer.errors import (
+    AudioLocationError,
+    AudioNotFoundError,
+    AudioRejectedError,
+    AudioStoreUnavailableError,
+    Reason,
+    ScratchError,
+)
 from consumer.pipeline import Analysis, Listening, analyse, plan_fragments
 from features.audio import AudioLimits
 from features.schema import FEATURE_NAMES
@@ -176,3 +184,27 @@ def test_analyse_challenger_is_asked_and_may_fail(tmp_path: Path) -> None:
     assert heard(path, challenger=FakeJudge()).challenger is Emotion.HAPPY
     assert heard(path, challenger=FakeJudge(fails=True)).challenger is None
     assert heard(path).challenger is None
+
+
+def test_analyse_file_exchanged_after_its_digest_is_not_what_is_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    roots = tmp_path / "music"
+    roots.mkdir()
+    original, other = write(roots / "a.wav", tune(40)), write(outside / "other.wav", tune(31) * 0.1)
+    probing, durations = features.probe, []
+
+    def exchange_then_probe(path: Path, limits: AudioLimits) -> features.AudioInfo:
+        original.unlink()
+        original.symlink_to(other)
+        info = probing(path, limits)
+        durations.append(info.duration_seconds)
+        return info
+
+    monkeypatch.setattr(features, "probe", exchange_then_probe)
+    # What was digested is what was heard, and since nobody knows which of the two was meant, it is tried again.
+    with pytest.raises(AudioStoreUnavailableError, match="changed while it was heard"):
+        heard(original)
+    assert durations == [pytest.approx(40)]

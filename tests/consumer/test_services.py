@@ -1,6 +1,7 @@
 """The new lane's service: a lane that cannot get or open its partitions is seen, and never taken for an idle one."""
 
 import asyncio
+import pickle
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,13 +28,13 @@ PLACE = TP("track-analysis", 3)
 class Bench:
     """A service that has joined its group and was given no partition yet; its clock is moved by hand."""
 
-    def __init__(self, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, scratch: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
         self.now = 1000.0
         self.metrics = Metrics(CollectorRegistry())
         self.health = Health([POOL_WARM, NEW_LANE_ASSIGNED], clock=lambda: self.now)
         champion = SimpleNamespace(version="m-1", feature_version="f-1", deciles={})
         service = NewLaneService(
-            Settings(),
+            Settings(**settings),
             models=cast(Any, SimpleNamespace(champion=champion, challenger=None)),
             metrics=self.metrics,
             health=self.health,
@@ -119,3 +120,17 @@ def test_lag_of_a_partition_given_up_is_shown_no_longer(tmp_path: Path, monkeypa
             assert bench.metrics.registry.get_sample_value(name, labels) is None
 
     on_bench(tmp_path, monkeypatch, scenario)
+
+
+def test_processes_that_open_strangers_audio_are_told_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        secrets = {"sasl_password": "correct-horse", "ssl_key_password": "battery-staple"}
+        bench = Bench(tmp_path, monkeypatch, security_protocol="SASL_PLAINTEXT", sasl_username="emotion", **secrets)
+        plan = pickle.loads(bench.service._pool._build)
+        assert plan.settings.analysis_timeout_seconds == Settings().analysis_timeout_seconds
+        for secret in secrets.values():
+            assert secret.encode() not in bench.service._pool._build
+
+    asyncio.run(main())
