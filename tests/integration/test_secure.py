@@ -59,6 +59,9 @@ def test_both_lanes_work_over_scram_and_mutual_tls_and_tell_no_secret(
             verdict = auditor.wait(platform.entries, 60)
             assert verdict.balanced, verdict.line()
             metrics = worker.metrics_text()
+            for child in worker.children():
+                environment = Path(f"/proc/{child}/environ").read_text()
+                assert PASSWORD not in environment and KEY_PASSWORD not in environment
             assert worker.terminate()[0] == 0, worker.tail()
             _assert_untold([PASSWORD, KEY_PASSWORD, "PRIVATE KEY", *private], bootstrap, worker, metrics)
     await_no_lag(bootstrap)
