@@ -175,7 +175,7 @@ def _local_path(uri: str) -> Path:
     except ValueError as error:
         raise AudioLocationError(f"malformed file location: {error}") from error
     if url.netloc not in ("", "localhost"):
-        raise AudioLocationError(f"expected file:///path, got the host {url.netloc[:80]!r}")
+        raise AudioLocationError(f"expected file:///path, got the host {url.netloc.rpartition("@")[2][:80]!r}")
     if url.query or url.fragment:
         raise AudioLocationError("expected file:///path without query and fragment; write ? as %3F and # as %23")
     path = unquote(url.path, errors="surrogateescape")
