@@ -175,7 +175,8 @@ def _local_path(uri: str) -> Path:
     except ValueError as error:
         raise AudioLocationError(f"malformed file location: {error}") from error
     if url.netloc not in ("", "localhost"):
-        raise AudioLocationError(f"expected file:///path, got the host {url.netloc.rpartition("@")[2][:80]!r}")
+        host = url.netloc.rpartition("@")[2][:80]  # whatever stands before it may be a password
+        raise AudioLocationError(f"expected file:///path, got the host {host!r}")
     if url.query or url.fragment:
         raise AudioLocationError("expected file:///path without query and fragment; write ? as %3F and # as %23")
     path = unquote(url.path, errors="surrogateescape")
