@@ -4,7 +4,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, Self
 
 from msgspec import Struct
 
@@ -48,30 +48,62 @@ class AnalysisRequest(Struct, frozen=True, kw_only=True):
 
 
 class AnalystPlan(Struct, frozen=True, kw_only=True):
-    """Everything a pool process needs to become an analyst; pickles, and is called in the process.
+    """What a pool process needs to become an analyst, and no more; pickles, and is called in the process.
+
+    The process runs decoders on strangers' bytes: Kafka's credentials, which it has no use for, stay outside.
 
     Parameters
     ----------
-    settings : Settings
-        The worker's, without secrets.
+    listening : Listening
+        What is allowed.
+    model_root : Path
+        Folder of model artifacts.
+    log_level, log_format : str
+        As in the settings.
     model_version : str
         The model to load before the process counts as ready.
     scratch : Path
         The worker's private folder; the process makes its own in it.
     """
 
-    settings: Settings
+    listening: Listening
+    model_root: Path
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+    log_format: Literal["json", "console"]
     model_version: str
     scratch: Path
 
+    @classmethod
+    def from_settings(cls, settings: Settings, *, model_version: str, scratch: Path) -> Self:
+        """Take from the settings what a pool process needs.
+
+        Parameters
+        ----------
+        settings : Settings
+            The worker's.
+        model_version : str
+            The model to load before the process counts as ready.
+        scratch : Path
+            The worker's private folder.
+
+        Returns
+        -------
+        AnalystPlan
+            Small, picklable, without secrets.
+        """
+        return cls(
+            listening=listening_from(settings),
+            model_root=settings.model_dir or SHIPPED_ROOT,
+            log_level=settings.log_level,
+            log_format=settings.log_format,
+            model_version=model_version,
+            scratch=scratch,
+        )
+
     def __call__(self) -> Callable[[AnalysisRequest], Analysis]:
         """Load the model, warm the ear's kernels, and give the function that serves requests."""
-        configure_logging(self.settings)
-        analyst = Analyst(
-            Registry(self.settings.model_dir or SHIPPED_ROOT).load,
-            listening_from(self.settings),
-            scratch_directory(self.scratch),
-        )
+        configure_logging(Settings(log_level=self.log_level, log_format=self.log_format))
+        analyst = Analyst(Registry(self.model_root).load, self.listening, scratch_directory(self.scratch))
         analyst.model(self.model_version)
         features.warm_up()
         return analyst

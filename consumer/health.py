@@ -8,6 +8,7 @@ Neither asks Kafka or the disk anything, so a probe is cheap and cannot hang.
 import json
 import logging
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -23,10 +24,12 @@ from consumer.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
 
-# At once, each with a thread; the oldest has to go for one more, so that a probe is always answered.
-_MOST_CONNECTIONS: Final = 16
-# A whole connection: a client that says nothing, or a byte now and then, holds its thread no longer than this.
+# From accepting a connection to its end, however slowly its client speaks or listens.
 _CLIENT_TIMEOUT_SECONDS: Final = 5.0
+# Probes and a few Prometheus servers; each connection is a thread.
+_MOST_CONNECTIONS: Final = 16
+# A thread whose connection was cut ends within milliseconds; this is for a machine that swaps.
+_MAKING_ROOM_SECONDS: Final = 1.0
 Answer = tuple[HTTPStatus, str, bytes]
 
 
@@ -207,46 +210,65 @@ class HealthServer:
 
 
 class _Server(ThreadingHTTPServer):
-    """Serves few connections for a short time each: whoever holds one open must not keep Kubernetes from asking."""
+    """A thread for each connection, as many as there are places, none for longer than its time.
+
+    A newcomer that finds every place taken takes that of the oldest connection: a probe is answered in milliseconds, so
+    the oldest is one that says nothing.
+    """
 
     daemon_threads = True
+    # With socketserver's 5 a burst of connections would have a probe's SYN dropped, and sent again a second later.
+    request_queue_size = 128
     # server_close would wait for clients that hold their connection open.
     block_on_close = False
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        # In the order in which they came.
+        self._accepted_at: dict[socket.socket, float] = {}
+        self._lock = threading.Lock()
+        self._places = threading.Semaphore(_MOST_CONNECTIONS)
         super().__init__(address, handler)
-        # When each was opened, the oldest first; added to by the serving thread, left by the connection's own.
-        self._opened: dict[Any, float] = {}
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self._opened[request] = time.monotonic()
-        if len(self._opened) > _MOST_CONNECTIONS:
-            self._cut(next(iter(self._opened)))
+    def process_request(self, request: Any, client_address: Any) -> None:  # socketserver's name
+        if not self._places.acquire(blocking=False):
+            with self._lock:
+                oldest = list(self._accepted_at)[:1]
+            _cut(oldest)
+            if not self._places.acquire(timeout=_MAKING_ROOM_SECONDS):
+                self.shutdown_request(request)
+                return
+        with self._lock:
+            self._accepted_at[request] = time.monotonic()
         super().process_request(request, client_address)
 
-    def service_actions(self) -> None:
-        # By the whole connection: a client that sends a byte now and then is never too slow for a single read.
-        for request, opened in self._opened.copy().items():
-            if time.monotonic() - opened > _CLIENT_TIMEOUT_SECONDS:
-                self._cut(request)
-
-    def shutdown_request(self, request: Any) -> None:
-        self._opened.pop(request, None)
+    def shutdown_request(self, request: Any) -> None:  # socketserver's name
         super().shutdown_request(request)
+        with self._lock:
+            had_place = self._accepted_at.pop(request, None) is not None
+        if had_place:
+            self._places.release()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Keep clients that hang up out of the log."""
-        logger.debug("a client of /metrics failed", exc_info=True)
+    def service_actions(self) -> None:  # socketserver's name; called at every turn of serve_forever
+        latest = time.monotonic() - _CLIENT_TIMEOUT_SECONDS
+        with self._lock:
+            overdue = [request for request, accepted_at in self._accepted_at.items() if accepted_at < latest]
+        _cut(overdue)
 
-    def _cut(self, request: Any) -> None:
-        self._opened.pop(request, None)
+    def handle_error(self, request: Any, client_address: Any) -> None:  # socketserver's name
+        # A client that goes away, or is cut off, while it is answered is none of our errors.
+        if not isinstance(sys.exception(), OSError):
+            logger.error("health request failed", exc_info=True)
+
+
+def _cut(connections: Iterable[socket.socket]) -> None:
+    """End connections under the threads that serve them, which then find nothing more to read and nowhere to write."""
+    for connection in connections:
         with suppress(OSError):
-            request.shutdown(socket.SHUT_RDWR)
+            connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):
     pages: dict[str, Callable[[str], Answer]]
-    timeout = _CLIENT_TIMEOUT_SECONDS
     server_version = "emotion-stream"
     sys_version = ""
 
@@ -258,7 +280,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(*page(self.headers.get("Accept", "")))
 
     def _refuse(self) -> None:
-        self._answer(*_json(HTTPStatus.METHOD_NOT_ALLOWED, {"error": "expected GET or HEAD"}))
+        self.send_error(HTTPStatus.METHOD_NOT_ALLOWED)
 
     do_HEAD = do_GET  # noqa: N815  # http.server's name
     do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = do_CONNECT = _refuse  # noqa: N815  # the same
@@ -268,11 +290,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "no-store")
-        if status is HTTPStatus.METHOD_NOT_ALLOWED:
-            self.send_header("Allow", "GET, HEAD")
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # the same
+        """Refuse a request by its status alone; http.server's page would quote it."""
+        # Not known yet where the request line itself is at fault, and then http.server would send no status.
+        self.request_version = self.protocol_version
+        self.send_response(code)
+        self.send_header("Content-Length", "0")
+        self.send_header("Connection", "close")
+        if code == HTTPStatus.METHOD_NOT_ALLOWED:
+            self.send_header("Allow", "GET, HEAD")
+        self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:  # http.server's name
         """Keep probes out of the log."""

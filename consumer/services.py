@@ -159,7 +159,7 @@ class NewLaneService(_Part):
         self._health = health
         self._heartbeat = health.heartbeat("new_lane", settings.stall_timeout_seconds)
         self._pool: Pool[AnalysisRequest, Analysis] = Pool(
-            AnalystPlan(settings=settings.without_secrets(), model_version=models.champion.version, scratch=scratch),
+            AnalystPlan.from_settings(settings, model_version=models.champion.version, scratch=scratch),
             size=settings.pool_size,
             timeout_seconds=settings.analysis_timeout_seconds,
             memory_bytes=settings.analysis_memory_bytes,

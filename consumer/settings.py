@@ -10,7 +10,7 @@ import logging
 import math
 import os
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -212,12 +212,6 @@ class Settings(Struct, frozen=True, kw_only=True):
         """Replicas that must have a record before it counts: one may be down where there are three."""
         return max(1, self.topic_replication_factor - 1)
 
-    def without_secrets(self) -> "Settings":
-        """Give the same to a process that talks to no broker: it opens what strangers made."""
-        return msgspec.structs.replace(
-            self, security_protocol="PLAINTEXT", **{row.field: None for row in setting_rows() if row.secret}
-        )
-
     def masked(self) -> dict[str, Any]:
         """Give every setting by name, ready for a log line, secrets masked."""
         shown = {}
@@ -291,6 +285,22 @@ def setting_rows() -> Iterator[SettingRow]:
             expected=extra.get("expected", f"one of {', '.join(choices)}" if choices else ""),
             secret=bool(extra.get("secret")),
         )
+
+
+def withhold_secrets(environ: MutableMapping[str, str]) -> None:
+    """Take every secret out of the environment, so that processes started from here on do not inherit it.
+
+    Call it once the settings are read and before any thread runs: the environment is the C library's too, which locks
+    nothing.
+
+    Parameters
+    ----------
+    environ : MutableMapping of str to str
+        Usually ``os.environ``.
+    """
+    for row in setting_rows():
+        if row.secret:
+            environ.pop(row.variable, None)
 
 
 def settings_table() -> str:

@@ -24,7 +24,7 @@ from consumer.batch.run import AnalysisPool, classify_pending
 from consumer.errors import EmotionServiceError
 from consumer.metrics import Metrics
 from consumer.redaction import one_line
-from consumer.settings import Settings, available_cores
+from consumer.settings import Settings, available_cores, withhold_secrets
 from model.errors import ModelError
 from model.registry import SHIPPED_ROOT, Registry
 
@@ -61,6 +61,7 @@ def command(
             log_level="ERROR",
             log_format="console",
         )
+        withhold_secrets(os.environ)
         judge = Registry(settings.model_dir or SHIPPED_ROOT).load("champion")
         output.parent.mkdir(parents=True, exist_ok=True)
         with Journal(journal_path, f"{judge.version} {judge.feature_version}") as journal:
@@ -87,7 +88,7 @@ def command(
 
 def _classify(journal: Journal, settings: Settings, version: str, wanted: int, scratch: Path, console: Console) -> None:
     pool: AnalysisPool = AnalysisPool(
-        AnalystPlan(settings=settings, model_version=version, scratch=scratch),
+        AnalystPlan.from_settings(settings, model_version=version, scratch=scratch),
         size=settings.pool_size,
         timeout_seconds=settings.analysis_timeout_seconds * settings.fragments_per_upload,
         memory_bytes=settings.analysis_memory_bytes,

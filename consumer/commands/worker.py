@@ -8,7 +8,7 @@ import click
 
 from consumer.errors import FatalError
 from consumer.log_config import configure_logging
-from consumer.settings import Settings, log_settings, setting_rows
+from consumer.settings import Settings, log_settings, withhold_secrets
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -24,9 +24,7 @@ def command(lanes: str | None) -> None:
     try:
         settings = Settings.from_environment(environment)
         # Processes that open strangers' audio inherit the environment.
-        for row in setting_rows():
-            if row.secret:
-                os.environ.pop(row.variable, None)
+        withhold_secrets(os.environ)
         configure_logging(settings)
         log_settings(settings, environment)
         # Faust, numpy and scikit-learn: not for --help, and not before the settings are known to be right.

@@ -36,7 +36,7 @@ from model.registry import SHIPPED_ROOT, Registry
 
 version = Registry(SHIPPED_ROOT).load("champion").version
 settings = Settings(audio_roots=(Path("/"),), log_level="ERROR")
-analyse = AnalystPlan(settings=settings, model_version=version, scratch=Path(tempfile.mkdtemp()))()
+analyse = AnalystPlan.from_settings(settings, model_version=version, scratch=Path(tempfile.mkdtemp()))()
 requests = [
     AnalysisRequest(audio_uri=path, position_seconds=None, whole_track=True, model_version=version)
     for path in sys.argv[1:]

@@ -1,11 +1,12 @@
-"""A pool process judges with the model each request names, whatever was promoted meanwhile."""
+"""A pool process judges with the model each request names, whatever was promoted meanwhile; it knows no secret."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from consumer.analyst import AnalysisRequest, Analyst, listening_from
+from consumer.analyst import AnalysisRequest, Analyst, AnalystPlan, listening_from
 from consumer.errors import FatalError
 from consumer.settings import Settings
 from model.errors import ArtifactMissingError
@@ -61,3 +62,24 @@ def test_challenger_that_is_gone_costs_nobody_an_answer(tmp_path: Path, piece: P
     analysis = analyst_of(Models(), tmp_path)(request(piece, "m-1", challenger="gone"))
     assert analysis.model_version == "m-1"
     assert analysis.challenger is None
+
+
+def test_plan_for_a_pool_process_carries_no_secret_of_kafka(tmp_path: Path) -> None:
+    secrets = (b"the-sasl-password", b"the-key-password")
+    configured = Settings(
+        security_protocol="SASL_SSL",
+        sasl_username="worker-of-kafka",
+        sasl_password=secrets[0].decode(),
+        ssl_certificate_location=Path("/keys/certificate.pem"),
+        ssl_key_location=Path("/keys/private.pem"),
+        ssl_key_password=secrets[1].decode(),
+        audio_roots=(tmp_path,),
+        model_dir=tmp_path / "models",
+        log_level="WARNING",
+    )
+    plan = AnalystPlan.from_settings(configured, model_version="m-1", scratch=tmp_path)
+    assert plan.listening == listening_from(configured)
+    assert (plan.model_root, plan.log_level) == (tmp_path / "models", "WARNING")
+    pickled = pickle.dumps(plan)
+    for secret in (*secrets, b"worker-of-kafka", b"private.pem"):
+        assert secret not in pickled

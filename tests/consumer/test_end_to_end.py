@@ -28,6 +28,7 @@ from tests.integration.worker import WorkerProcess
 
 PARTITIONS = 2
 OUTCOME_SECONDS = 120
+WITHHELD = "not-for-decoders"
 
 
 class Platform:
@@ -108,7 +109,14 @@ def running(tmp_path: Path, audio: Path) -> Iterator[tuple[str, WorkerProcess, P
     with embedded_broker(PARTITIONS) as bootstrap:
         platform = Platform(bootstrap)
         try:
-            with WorkerProcess(bootstrap, tmp_path, audio_roots=audio, retry_backoff_seconds=0) as worker:
+            with WorkerProcess(
+                bootstrap,
+                tmp_path,
+                audio_roots=audio,
+                retry_backoff_seconds=0,
+                sasl_password=WITHHELD,
+                ssl_key_password=WITHHELD,
+            ) as worker:
                 yield bootstrap, worker, platform
         finally:
             platform.close()
@@ -165,6 +173,9 @@ def test_worker_gives_every_event_its_outcome(tmp_path: Path, audio: Path) -> No
         assert {k: v for k, v in again.items() if k not in own} == {k: v for k, v in first.items() if k not in own}
 
         assert worker.status("/live") == 200
+        environments = [Path(f"/proc/{pid}/environ").read_bytes() for pid in worker.children()]
+        assert environments
+        assert not [environment for environment in environments if WITHHELD.encode() in environment]
         invalid = {"lane": "known", "reason": "invalid_json"}
         assert worker.metric("emotion_events_dead_lettered_total", invalid) == 3
         assert worker.metric("emotion_events_consumed_total", {"lane": "known"}) == 23

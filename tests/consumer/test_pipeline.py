@@ -1,8 +1,12 @@
 """One track's story: which fragments are heard, and which error each bad track becomes."""
 
+import hashlib
 import itertools
+import os
 import wave
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +24,7 @@ from consumer.errors import (
     ScratchError,
 )
 from consumer.pipeline import Analysis, Listening, analyse, plan_fragments
-from features.audio import AudioLimits
+from features.audio import AudioInfo, AudioLimits
 from features.schema import FEATURE_NAMES
 from model.emotions import EMOTIONS, Emotion
 from model.judgement import FragmentJudgement, Judgement
@@ -68,14 +72,18 @@ def write(path: Path, y: NDArray[np.float64]) -> Path:
     return path
 
 
-def heard(path: Path, judge: FakeJudge | None = None, **changes: Any) -> Analysis:
-    scratch = path.parent / "scratch"
+def listening(root: Path) -> Listening:
+    return Listening(access=AudioAccess(roots=(root,)), limits=AudioLimits())
+
+
+def heard(path: Path, judge: FakeJudge | None = None, *, scratch: Path | None = None, **changes: Any) -> Analysis:
+    scratch = scratch or path.parent / "scratch"
     scratch.mkdir(exist_ok=True)
     arguments: dict[str, Any] = {
         "position_seconds": None,
         "whole_track": False,
         "judge": judge or FakeJudge(),
-        "listening": Listening(access=AudioAccess(roots=(path.parent,)), limits=AudioLimits()),
+        "listening": listening(path.parent),
         "directory": scratch,
     }
     try:
@@ -177,6 +185,76 @@ def test_analyse_missing_and_forbidden_files_fail_in_fetch(tmp_path: Path) -> No
             tmp_path / "a.wav",
             listening=Listening(access=AudioAccess(roots=(tmp_path / "other",)), limits=AudioLimits()),
         )
+
+
+@pytest.fixture
+def after_fetch(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Let something happen between the moment a file is digested and the moment it is decoded."""
+
+    def patch(happen: Callable[[], object]) -> None:
+        def probe(path: Path, limits: AudioLimits) -> AudioInfo:
+            happen()
+            return features.probe(path, limits)
+
+        monkeypatch.setattr("consumer.pipeline.features", SimpleNamespace(**(vars(features) | {"probe": probe})))
+
+    return patch
+
+
+def test_analyse_path_that_leads_elsewhere_by_then_hears_what_was_digested(
+    tmp_path: Path, after_fetch: Callable[[Callable[[], object]], None]
+) -> None:
+    folder = tmp_path / "album"
+    folder.mkdir()
+    path = write(folder / "a.wav", tune(6))
+    plain = heard(path, listening=listening(tmp_path))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    write(elsewhere / "a.wav", -tune(12)[::-1])
+
+    def exchange() -> None:
+        folder.rename(tmp_path / "old")
+        folder.symlink_to(elsewhere)
+
+    after_fetch(exchange)
+    analysis = heard(path, listening=listening(tmp_path), scratch=tmp_path / "scratch")
+    assert analysis.audio_sha256 == hashlib.sha256((tmp_path / "old" / "a.wav").read_bytes()).hexdigest()
+    np.testing.assert_array_equal(analysis.features, plain.features)
+
+
+@pytest.mark.parametrize("how", ["written", "written and dated back", "exchanged for a link"])
+def test_analyse_file_changed_after_its_digest_is_tried_again(
+    how: str, tmp_path: Path, after_fetch: Callable[[Callable[[], object]], None]
+) -> None:
+    path = write(tmp_path / "a.wav", tune(6))
+    other = write(tmp_path / "b.wav", -tune(6)[::-1])
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+
+    def change() -> None:
+        if how == "exchanged for a link":
+            (tmp_path / "link").symlink_to(other)
+            (tmp_path / "link").replace(path)
+            return
+        path.write_bytes(other.read_bytes())
+        if how == "written and dated back":
+            os.utime(path, ns=times)
+
+    after_fetch(change)
+    with pytest.raises(AudioStoreUnavailableError, match="changed while it was heard") as caught:
+        heard(path)
+    assert (caught.value.reason, caught.value.stage) == (Reason.UNAVAILABLE, "fetch")
+    assert [timing.stage for timing in caught.value.timings][:1] == ["fetch"]
+
+
+def test_analyse_leaves_no_descriptor_open(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", tune(6))
+    silent = write(tmp_path / "silence.wav", np.zeros(6 * SR))
+    heard(path)
+    before = os.listdir("/proc/self/fd")
+    heard(path)
+    with pytest.raises(AudioRejectedError):
+        heard(silent)
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_analyse_challenger_is_asked_and_may_fail(tmp_path: Path) -> None:

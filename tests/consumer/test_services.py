@@ -13,6 +13,7 @@ from faust.types import TP
 from prometheus_client import CollectorRegistry
 
 from consumer import services
+from consumer.analyst import listening_from
 from consumer.app import REBALANCE_TIMEOUT_SECONDS
 from consumer.dead_letter import DeadLetterLimit
 from consumer.errors import BrokerError
@@ -129,7 +130,7 @@ def test_processes_that_open_strangers_audio_are_told_no_secret(
         secrets = {"sasl_password": "correct-horse", "ssl_key_password": "battery-staple"}
         bench = Bench(tmp_path, monkeypatch, security_protocol="SASL_PLAINTEXT", sasl_username="emotion", **secrets)
         plan = pickle.loads(bench.service._pool._build)  # noqa: S301  # our own, made a line ago
-        assert plan.settings.analysis_timeout_seconds == Settings().analysis_timeout_seconds
+        assert plan.listening == listening_from(Settings())
         for secret in secrets.values():
             assert secret.encode() not in bench.service._pool._build
 

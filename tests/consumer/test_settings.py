@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from consumer.errors import ConfigurationError
-from consumer.settings import Settings, log_settings, setting_rows, settings_table
+from consumer.settings import Settings, log_settings, setting_rows, settings_table, withhold_secrets
 
 SECRETS = {"EMOTION_SASL_USERNAME": "svc", "EMOTION_SASL_PASSWORD": "hunter2", "EMOTION_SSL_KEY_PASSWORD": "hunter2"}
 
@@ -111,6 +111,18 @@ def test_secrets_are_masked_wherever_settings_are_shown(caplog: pytest.LogCaptur
     assert settings.sasl_password == "hunter2"  # noqa: S105  # not a real one
     assert not any("hunter2" in text for text in shown)
     assert all("********" in text for text in shown)
+
+
+def test_withhold_secrets_leaves_everything_else_in_the_environment() -> None:
+    environ = {
+        "EMOTION_SASL_PASSWORD": "a",
+        "EMOTION_SSL_KEY_PASSWORD": "b",
+        "EMOTION_SASL_USERNAME": "c",
+        "AWS_SECRET_ACCESS_KEY": "d",
+    }
+    withhold_secrets(environ)
+    # Object stores are read by the analysis processes themselves: their credentials are needed there.
+    assert environ == {"EMOTION_SASL_USERNAME": "c", "AWS_SECRET_ACCESS_KEY": "d"}
 
 
 def test_log_settings_unknown_name_warns_with_the_closest(caplog: pytest.LogCaptureFixture) -> None:

@@ -263,7 +263,7 @@ def test_stages_in_a_pool_process_are_spans_of_the_event_with_their_own_times(tm
     version = Registry(SHIPPED_ROOT).load("champion").version
 
     async def scenario(bench: new.Bench) -> None:
-        plan = AnalystPlan(settings=settings, model_version=version, scratch=tmp_path)
+        plan = AnalystPlan.from_settings(settings, model_version=version, scratch=tmp_path)
         pool = Pool(
             plan, size=1, timeout_seconds=60, memory_bytes=settings.analysis_memory_bytes, metrics=bench.metrics
         )
