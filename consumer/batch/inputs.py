@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from consumer.errors import ConfigurationError
+from consumer.redaction import one_line
 
 AUDIO_SUFFIXES: Final = frozenset(
     {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".mp4", ".aif", ".aiff"}
@@ -89,7 +90,8 @@ def _manifest(manifest: Path) -> Iterator[Item]:
         columns = rows.fieldnames or []
         column = next((name for name in ("path", "audio_uri") if name in columns), None)
         if column is None:
-            raise ConfigurationError(f"{manifest}: expected a column path or audio_uri, got {', '.join(columns)}")
+            got = one_line(", ".join(columns))
+            raise ConfigurationError(f"{manifest}: expected a column path or audio_uri, got {got}")
         for row in rows:
             entry = (row[column] or "").strip()
             if entry:

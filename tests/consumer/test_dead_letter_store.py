@@ -8,10 +8,22 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from confluent_kafka import Consumer, Producer, TopicPartition
+from rich.console import Console
 
 from consumer.commands import dead_letters as dead_letters_command
 from consumer.commands.dead_letters import command
-from consumer.dead_letter import Headers, build_dead_letter, header_list
+from consumer.dead_letter import (
+    ATTEMPTS,
+    FIRST_SEEN,
+    MESSAGE,
+    REASON,
+    SOURCE_OFFSET,
+    SOURCE_PARTITION,
+    SOURCE_TOPIC,
+    Headers,
+    build_dead_letter,
+    header_list,
+)
 from consumer.dead_letter_store import read_letters, replay
 from consumer.errors import BrokerError, Reason
 from consumer.settings import Settings
@@ -207,6 +219,24 @@ def test_list_shows_the_latest_letters_and_counts_all(read_only: Settings, monke
     counts = [line.split() for line in result.output.splitlines()[-5:]]
     assert sorted(counts[:4]) == [["decode", "1"], ["silent", "2"], ["timeout", "2"], ["unavailable", "1"]]
     assert counts[4] == ["all", "6"]
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_list_letter_of_a_stranger_cannot_write_to_the_terminal(
+    broker: str, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile = "\x1b[2J\r\n[/bold][link=x]"
+    names = (FIRST_SEEN, MESSAGE, ATTEMPTS, SOURCE_TOPIC, SOURCE_PARTITION, SOURCE_OFFSET, REASON)
+    producer = Producer({"bootstrap.servers": broker})
+    producer.produce(DEAD_LETTERS.name, b"{}", hostile.encode(), headers=[(name, hostile.encode()) for name in names])
+    producer.flush()
+    monkeypatch.setattr(dead_letters_command, "_output", Console(width=width, highlight=False))
+    result = run("list")
+    assert result.exit_code == 0
+    assert "\x1b" not in result.output and "\r" not in result.output
+    # Shown as it was written, not taken for markup: the time, the key, the source, the tries and the message.
+    assert result.output.count("[2J  [/bold][link=x]") >= 4 if width > 80 else "[/bold]" in result.output
+    assert "unknown" in result.output
 
 
 def test_list_reason_filters(read_only: Settings) -> None:

@@ -145,3 +145,12 @@ def test_features_plot_of_silence_shows_nan_numbers_without_failing(silence: Pat
     assert math.isnan(extract_file(silence, limits=AudioLimits.unrestricted())["_Tempo_Mean"])
     assert run(silence, "--native-rate", "--plot", tmp_path / "plot.png").exit_code == 0
     assert (tmp_path / "plot.png").stat().st_size > 10_000
+
+
+def test_features_file_name_with_escapes_does_not_reach_the_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "\x1b[31mred\rgone\n[bold].wav"
+    path.write_bytes(b"no audio")
+    result = run(path)
+    assert result.exit_code == 1
+    assert " [31mred gone [bold].wav: unsupported_codec" in result.stderr
+    assert result.stderr.strip().isprintable()

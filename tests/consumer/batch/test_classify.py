@@ -108,6 +108,20 @@ def test_classify_folder_with_broken_file_gives_a_row_each_and_exit_1(tmp_path: 
 
 
 @pytest.mark.slow
+def test_classify_playlist_of_a_stranger_cannot_write_to_the_terminal(tmp_path: Path) -> None:
+    playlist = tmp_path / "list.m3u8"
+    playlist.write_text("\x1b]0;title\x07\x1b[2Jgone [bold].wav\n")
+    output = tmp_path / "out.jsonl"
+    done = subprocess.run(classify(playlist, "--output", output, "--workers", 1), capture_output=True, check=False)
+    assert done.returncode == 1
+    assert b" ]0;title  [2Jgone [bold].wav: not_found" in done.stderr
+    assert b"\x1b" not in done.stderr
+    # The row holds the path as it was given: a machine reads it.
+    (row,) = [json.loads(line) for line in output.read_text().splitlines()]
+    assert row["path"].endswith("\x1b]0;title\x07\x1b[2Jgone [bold].wav")
+
+
+@pytest.mark.slow
 def test_classify_killed_and_resumed_does_nothing_twice_and_misses_nothing(tmp_path: Path) -> None:
     folder = music(tmp_path / "music", 40)
     output = tmp_path / "out.jsonl"

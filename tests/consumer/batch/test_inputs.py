@@ -49,3 +49,10 @@ def test_expand_manifest_without_path_column_raises(tmp_path: Path) -> None:
 def test_expand_missing_argument_raises(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no such file"):
         paths(tmp_path / "gone")
+
+
+def test_expand_manifest_of_a_stranger_cannot_write_to_the_terminal_through_its_columns(tmp_path: Path) -> None:
+    manifest = tmp_path / "a.csv"
+    manifest.write_text("\x1b[2Jtitle,b\n1,2\n")
+    with pytest.raises(ConfigurationError, match=r"got  \[2Jtitle, b$"):
+        list(expand([manifest]))
