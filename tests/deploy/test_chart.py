@@ -63,6 +63,44 @@ def test_compose_settings_exist() -> None:
     assert names <= VARIABLES
 
 
+def test_compose_our_containers_have_no_privileges_and_one_writable_folder() -> None:
+    ours = {name: service for name, service in COMPOSE["services"].items() if "emotion-stream" in service["image"]}
+    assert {"worker-1", "worker-2", "topics", "platform", "playlist"} <= ours.keys()
+    for name, service in ours.items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert [mount.partition(":")[0] for mount in service["tmpfs"]] == ["/tmp"], name  # noqa: S108  (the image's TMPDIR)
+        assert all(volume.endswith(":ro") for volume in service.get("volumes", [])), name
+        # Nobody gives back what the image takes: see test_image_runs_as_nobody_in_particular.
+        assert not {"user", "privileged", "cap_add", "network_mode", "pid"} & service.keys(), name
+
+
+def test_compose_ports_are_open_to_this_machine_only() -> None:
+    ports = [port for service in COMPOSE["services"].values() for port in service.get("ports", [])]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_chart_templates_of_pods_run_without_privileges() -> None:
+    # Read as text, for machines without helm; what is rendered is asserted below.
+    helpers = (CHART / "templates" / "_helpers.tpl").read_text()
+    (security,) = re.findall(r'define "emotion-stream.security" -}}\n(.*?)\n{{- end }}', helpers, re.DOTALL)
+    assert yaml.safe_load(security) == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    with_pods = [path for path in (CHART / "templates").glob("*.yaml") if "containers:" in path.read_text()]
+    assert len(with_pods) == 2
+    for path in with_pods:
+        text = path.read_text()
+        assert text.count("containers:") == text.count('securityContext: {{- include "emotion-stream.security"')
+        assert text.count("containers:") == text.count("runAsNonRoot: true")
+        assert text.count("containers:") == text.count("automountServiceAccountToken: false")
+        assert "privileged" not in text and "hostPath" not in text and "hostNetwork" not in text
+
+
 def test_image_runs_as_nobody_in_particular() -> None:
     stages = (ROOT / "deploy" / "Dockerfile").read_text().split("FROM ")[1:]
     assert all(re.match(r"python:\d+\.\d+\.\d+-slim", stage) for stage in stages)
@@ -105,8 +143,19 @@ def test_chart_never_scales_beyond_the_partitions() -> None:
 def test_chart_containers_have_no_privileges_and_known_settings() -> None:
     for container in containers(rendered("--set", "settings.EMOTION_DEADLINE_SECONDS=30")):
         assert container["securityContext"]["readOnlyRootFilesystem"] is True
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
         assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
         assert {variable["name"] for variable in container["env"]} <= VARIABLES
+
+
+def test_chart_pods_run_as_an_unprivileged_user() -> None:
+    pods = [d["spec"]["template"]["spec"] for d in rendered() if d["kind"] in ("Deployment", "Job")]
+    assert len(pods) == 3
+    for pod in pods:
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] > 0
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["automountServiceAccountToken"] is False
 
 
 def test_chart_sends_spans_only_where_a_collector_is_named() -> None:
