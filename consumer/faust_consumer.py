@@ -211,7 +211,7 @@ class LaneConsumerThread(driver.AIOKafkaConsumerThread):
         return first
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Seek to what was committed; where nothing was, to the beginning."""
+        """Seek to what was committed; where nothing was, to the beginning; nowhere if a rebalance comes meanwhile."""
         committed: Mapping[TP, int] = await self.call_thread(_seek_to_committed, self._ensure_consumer())
         return committed
 
@@ -250,10 +250,20 @@ async def _first_offsets(consumer: aiokafka.AIOKafkaConsumer, partitions: list[T
     return {place.partition: max(await consumer.committed(place) or 0, beginnings[place]) for place in places}
 
 
-async def _seek_to_committed(consumer: aiokafka.AIOKafkaConsumer) -> Mapping[TP, int]:
-    committed: Mapping[TP, int] = await consumer.seek_to_committed()
-    # aiokafka leaves a partition without a commit where it is, past what was fetched and dropped.
-    if fresh := [tp for tp, offset in committed.items() if not offset]:
+async def _seek_to_committed(consumer: aiokafka.AIOKafkaConsumer) -> Mapping[TP, int | None]:
+    assignment = consumer._subscription.subscription.assignment
+    if assignment is None:
+        return {}
+    committed = {place: await consumer.committed(place) for place in assignment.tps}
+    if not assignment.active:
+        # A rebalance came while Kafka was asked. The next assignment begins at its commits, and by now others may
+        # have made newer ones, so that what was answered must not be sought.
+        return {}
+    for place, offset in committed.items():
+        if offset:
+            consumer.seek(place, offset)
+    # aiokafka's own leaves a partition without a commit where it is, past what was fetched and dropped.
+    if fresh := [place for place, offset in committed.items() if not offset]:
         await consumer.seek_to_beginning(*fresh)
     return committed
 

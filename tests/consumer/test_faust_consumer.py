@@ -11,6 +11,7 @@ import pytest
 from aiokafka.errors import (
     CommitFailedError,
     GroupAuthorizationFailedError,
+    IllegalStateError,
     KafkaConnectionError,
     TopicAuthorizationFailedError,
 )
@@ -181,6 +182,10 @@ class FakeClient:
         self._coordinator = self._fetcher = self
         self._subscriptions = self
         self.offsets, self.to_beginning = committed, list[TopicPartition]()
+        self.sought: dict[TopicPartition, int] = {}
+        self.assignment: Any = SimpleNamespace(tps=frozenset(committed), active=True)
+        self._subscription = SimpleNamespace(subscription=self)
+        self.rebalances_while_asked = False
         self.asked: list[set[TP]] = []
         self.error: Exception | None = None
 
@@ -192,13 +197,21 @@ class FakeClient:
         await asyncio.sleep(0)  # a rebalance may come here
         return {tp: ["event"] for tp in self.offsets if tp in partitions or not partitions}
 
-    async def seek_to_committed(self) -> dict[TopicPartition, int | None]:
-        return self.offsets
+    def seek(self, place: TopicPartition, offset: int) -> None:
+        self.refuse_unassigned(place)
+        self.sought[place] = offset
 
-    async def seek_to_beginning(self, *partitions: TopicPartition) -> None:
-        self.to_beginning += partitions
+    async def seek_to_beginning(self, *places: TopicPartition) -> None:
+        self.refuse_unassigned(*places)
+        self.to_beginning += places
+
+    def refuse_unassigned(self, *places: TopicPartition) -> None:
+        if not self.assignment.active:
+            raise IllegalStateError(f"Partitions {places} are not assigned")
 
     async def committed(self, place: TopicPartition) -> int | None:
+        if self.rebalances_while_asked:
+            self.assignment.active = False
         return self.offsets[place]
 
     async def beginning_offsets(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
@@ -237,6 +250,21 @@ def test_seek_goes_to_the_beginning_where_nothing_was_committed() -> None:
     async def scenario(thread: Any) -> None:
         assert await thread.seek_to_committed() == {NEW: None, OLD: 7}
         assert client.to_beginning == [NEW]
+        assert client.sought == {OLD: 7}
+
+    with_thread(client, scenario)
+
+
+def test_seek_overtaken_by_a_rebalance_goes_nowhere() -> None:
+    # It ended the worker once: two that start together take partitions from each other at any moment.
+    client = FakeClient({NEW: None, OLD: 7})
+    client.rebalances_while_asked = True
+
+    async def scenario(thread: Any) -> None:
+        assert await thread.seek_to_committed() == {}
+        assert (client.to_beginning, client.sought) == ([], {})
+        client.assignment = None
+        assert await thread.seek_to_committed() == {}
 
     with_thread(client, scenario)
 
