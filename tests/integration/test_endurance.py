@@ -9,7 +9,6 @@ import time
 
 import pytest
 
-from tests.integration.administration import await_no_lag
 from tests.integration.auditor import Auditor
 from tests.integration.conftest import Record, WorkerFactory
 from tests.integration.faults import judge
@@ -37,7 +36,7 @@ def test_endurance_memory_descriptors_threads_and_children_stay_flat(
             samples.append(
                 (worker.rss_bytes(), open_descriptors(worker.pid), threads(worker.pid), len(worker.children()))
             )
-    verdict = auditor.wait(platform.entries, 120)
+    verdict = auditor.settle(platform.entries, 120)
     # The first third is warming up: caches of decoded kernels, of judgements, of connections.
     third = len(samples) // 3
     middle, last = (
@@ -51,7 +50,6 @@ def test_endurance_memory_descriptors_threads_and_children_stay_flat(
         f"{growth:+.1f} MB; descriptors/threads/children {counts[0]} and {counts[1]}"
     )
     judge(verdict, record, note)
-    await_no_lag(bootstrap)
     assert growth <= 10
     assert last[1] <= middle[1] + 2
     assert last[2] <= middle[2]

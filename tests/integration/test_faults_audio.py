@@ -10,7 +10,6 @@ import pytest
 from features.audio import AudioLimits
 from tests.consumer.hostile import response, scripted
 from tests.features.hostile import HEARD, Hostile, encode_pieces, hostile_files
-from tests.integration.administration import await_no_lag
 from tests.integration.auditor import Auditor
 from tests.integration.conftest import Record, WorkerFactory
 from tests.integration.faults import judge
@@ -43,7 +42,7 @@ def test_hostile_files_become_dead_letters_and_open_no_connection(
             hostile.write(path)
             platform.play(hostile.name, audio_uri=f"file://{path}", expected=expected(hostile))
         platform.flush()
-        verdict = auditor.wait(platform.entries, 180)
+        verdict = auditor.settle(platform.entries, 180)
         nobody_may_call.setblocking(False)
         with pytest.raises(BlockingIOError):
             nobody_may_call.accept()
@@ -51,7 +50,6 @@ def test_hostile_files_become_dead_letters_and_open_no_connection(
     killed = worker.metric("emotion_pool_restarts_total")
     note = f"{len(files)} files; memory of worker and pool {growth:+.0f} MB; {killed:.0f} pool processes lost"
     judge(verdict, record, note)
-    await_no_lag(bootstrap)
     reasons = {letter.value: letter.reason for letter in auditor.dead_letters}
     told = {entry.track_id: reasons.get(entry.value, "heard") for entry in platform.entries[1:]}
     assert {name: told[name] for name in told if told[name] not in allowed(files)[name]} == {}
@@ -118,10 +116,9 @@ def test_hostile_downloads_become_dead_letters(
             outcome = "emotion" if reason is None else "dead_letter"
             platform.play(path, audio_uri=f"http://{host}/{path}", expected=outcome, reason=reason)
         platform.flush()
-        verdict = auditor.wait(platform.entries, 60)
+        verdict = auditor.settle(platform.entries, 60)
     growth = (worker.rss_bytes() - before) / MEGABYTE
     judge(verdict, record, f"memory of worker and pool {growth:+.0f} MB")
-    await_no_lag(bootstrap)
     assert growth <= 100
 
 
@@ -157,10 +154,9 @@ def test_outsized_messages_become_dead_letters_and_block_nobody(
     for number in range(40):
         platform.play(f"behind-{number}", audio_uri=uri)
     platform.flush()
-    verdict = auditor.wait(platform.entries, 60)
+    verdict = auditor.settle(platform.entries, 60)
     without_value = Counter(letter.reason for letter in auditor.dead_letters if not letter.value)
     judge(verdict, record, f"{without_value.total()} dead letters that Kafka takes only without their original")
-    await_no_lag(bootstrap)
     assert verdict.dead_letters == 6
     assert without_value == {"event_too_large": 3, "schema": 1}
     assert worker.running

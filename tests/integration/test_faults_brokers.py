@@ -7,16 +7,19 @@ from pathlib import Path
 import pytest
 
 from tests.integration.administration import (
-    await_no_lag,
     create_topics,
     delete_topics,
     partition_leader,
     read_topic,
-    set_topic_config,
 )
 from tests.integration.auditor import Auditor
 from tests.integration.conftest import ClusterFactory, Record, WorkerFactory
-from tests.integration.faults import assert_acknowledged_only_what_has_its_outcome, judge
+from tests.integration.faults import (
+    assert_acknowledged_only_what_has_its_outcome,
+    judge,
+    make_output_unwritable,
+    make_output_writable,
+)
 from tests.integration.traffic import Load, Platform, tracks
 from tests.integration.worker import WorkerProcess
 
@@ -186,19 +189,7 @@ def test_unwritable_output_is_waited_for_loudly(
         platform.play(track)
         platform.flush()
         assert auditor.settle(platform.entries, 60).balanced
-        # One topic wants more replicas than there are now: NOT_ENOUGH_REPLICAS, what a broker also says whose
-        # followers' disks are full. Everything else can be written.
-        set_topic_config(bootstrap, "emotion-events", "min.insync.replicas", "3")
-        begun = time.time()
-        cluster.brokers[2].kill()
-        cluster.await_in_sync("emotion-events", 2)
-        for number in range(25):
-            platform.play(f"fresh-{number}", audio_uri=f"file://{platform.folder / track}.wav")
-        platform.flush()
-        await_no_lag(bootstrap, lanes=["known"])
-        for _ in range(25):
-            platform.play(track)
-        platform.flush()
+        begun = make_output_unwritable(cluster, platform, track)
         time.sleep(15)
         auditor.close_books(platform.entries)
         unanswered = auditor.missing(platform.entries)
@@ -206,9 +197,7 @@ def test_unwritable_output_is_waited_for_loudly(
         handed_on = assert_acknowledged_only_what_has_its_outcome(bootstrap, unanswered)
         assert len(handed_on) == 25, "the known lane forwarded the new tracks, and acknowledged nothing else"
         assert "waiting for Kafka to acknowledge" in worker.log.read_text()
-        cluster.brokers[2].start()
-        cluster.wait_ready()
-        cluster.await_in_sync("emotion-events", 3)
+        make_output_writable(cluster)
         ended = time.time()
         restarts = keep_running(worker)
         verdict = auditor.settle(platform.entries, 90)

@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.administration import await_no_lag, set_topic_config
 from tests.integration.auditor import Auditor
 from tests.integration.conftest import ClusterFactory, Record, WorkerFactory
 from tests.integration.disk import SmallDisk
-from tests.integration.faults import assert_acknowledged_only_what_has_its_outcome, judge
+from tests.integration.faults import (
+    assert_acknowledged_only_what_has_its_outcome,
+    judge,
+    make_output_unwritable,
+    make_output_writable,
+)
 from tests.integration.impatient import GIVES_UP_SECONDS
 from tests.integration.traffic import Load, Platform, tracks
 
@@ -68,18 +72,7 @@ def test_kafka_that_acknowledges_nothing_in_time_stops_the_worker(
         platform.play(track)
         platform.flush()
         assert auditor.settle(platform.entries, 60).balanced
-        set_topic_config(bootstrap, "emotion-events", "min.insync.replicas", "3")
-        begun = time.time()
-        cluster.brokers[2].kill()
-        cluster.await_in_sync("emotion-events", 2)
-        for number in range(25):
-            platform.play(f"fresh-{number}", audio_uri=f"file://{platform.folder / track}.wav")
-        platform.flush()
-        # Handed on and acknowledged by the known lane, they wait for the new one, which must not acknowledge them.
-        await_no_lag(bootstrap, lanes=["known"])
-        for _ in range(25):
-            platform.play(track)
-        platform.flush()
+        begun = make_output_unwritable(cluster, platform, track)
         assert worker.wait_exit(60) == 1, worker.tail()
         log = worker.log.read_text()
         assert "waiting for Kafka to acknowledge" in log
@@ -88,9 +81,7 @@ def test_kafka_that_acknowledges_nothing_in_time_stops_the_worker(
         unanswered = auditor.missing(platform.entries)
         assert len(unanswered) == 50, "the fault did not bite"
         assert len(assert_acknowledged_only_what_has_its_outcome(bootstrap, unanswered)) == 25
-        cluster.brokers[2].start()
-        cluster.wait_ready()
-        cluster.await_in_sync("emotion-events", 3)
+        make_output_writable(cluster)
         worker.start()
         window = begun, time.time()
         verdict = auditor.settle(platform.entries, 90)

@@ -13,7 +13,6 @@ import pytest
 from features import COLUMNS
 from model.artifact import ESTIMATOR_FILE, MANIFEST_FILE, read_manifest, write_private
 from model.registry import SHIPPED_ROOT, Registry
-from tests.integration.administration import await_no_lag
 from tests.integration.auditor import Auditor
 from tests.integration.conftest import Record, WorkerFactory
 from tests.integration.faults import await_metric, judge
@@ -56,8 +55,7 @@ def test_model_is_shadowed_promoted_refused_and_rolled_back_under_load_without_l
         _in_use(worker, "champion", shipped)
         before = worker.metric("emotion_analyses_started_total")
         await_metric(worker, "emotion_analyses_started_total", before + 5)
-    verdict = auditor.wait(platform.entries, 60)
-    await_no_lag(bootstrap)
+    verdict = auditor.settle(platform.entries, 60)
     answers = Counter(emotion.payload["model_version"] for emotion in auditor.emotions)
     judge(verdict, record, f"answers by model: {dict(answers)}")
     assert verdict.duplicated == 0, verdict.line()
