@@ -1,5 +1,6 @@
 """Poison, servers that never end, and more work than there is time for."""
 
+import gc
 import http.server
 import json
 import os
@@ -301,8 +302,10 @@ def test_flood_of_dead_letters_is_counted_and_above_the_limit_stops_the_worker(
 
 @pytest.mark.parametrize("short_of", ["downloads", "processor"])
 def test_overload_three_times_over_stays_bounded_and_catches_up(
-    bootstrap: str, platform: Platform, new_worker: WorkerFactory, record: Record, short_of: str
+    new_cluster: ClusterFactory, audio: Path, new_worker: WorkerFactory, record: Record, short_of: str
 ) -> None:
+    bootstrap = new_cluster(long_lived=True).bootstrap()
+    platform = Platform(bootstrap, audio)
     catalogue = tracks(platform, 5)
     piece = (platform.folder / platform.track(9, seconds=30.0)).with_suffix(".wav")
     body = response(piece.read_bytes())
@@ -328,6 +331,9 @@ def test_overload_three_times_over_stays_bounded_and_catches_up(
         assert auditor.wait(platform.entries, 60).balanced
         capacity = new_tracks_per_second(platform, auditor, uri, count=20 if short_of == "downloads" else 120)
 
+        # What the book holds by now is not to hold up the clock that plays are stamped by.
+        gc.collect()
+        gc.freeze()
         idle = [time.time()]
         with Load(platform, catalogue, per_second=50):
             time.sleep(IDLE_SECONDS)
