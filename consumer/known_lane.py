@@ -48,6 +48,7 @@ LANE: Final = "known"
 RESTORED: Final = "known_lane_restored"
 _LAG_EVERY_SECONDS: Final = 5.0
 _FETCH_AHEAD_KILOBYTES: Final = 32 * 1024
+_FETCH_BYTES: Final = 4 * 2**20
 _FETCH_BACKOFF_MS: Final = 10
 _REPEAT_ERROR_SECONDS: Final = 10.0
 # How long a batch may wait for Kafka (an election, a slow disk) when told to stop: given up, it is answered again.
@@ -156,6 +157,8 @@ class KnownLane:
                 "isolation.level": "read_committed",
                 # What librdkafka fetches ahead: a second's worth, not 64 MB and more.
                 "queued.max.messages.kbytes": _FETCH_AHEAD_KILOBYTES,
+                # Of a partition at a time. A fetch of librdkafka's own 1 MB is five large messages.
+                "fetch.message.max.bytes": _FETCH_BYTES,
                 # Once that is full, librdkafka would fetch nothing for a second: large messages made the lane stall.
                 "fetch.queue.backoff.ms": _FETCH_BACKOFF_MS,
                 "on_commit": self._on_commit,

@@ -15,6 +15,7 @@ correct tracks keep no ledger.
 """
 
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -64,6 +65,8 @@ class Entry:
         Whether it is so large that its dead letter may come without its value, key and headers.
     audio_sha256 : str, optional
         Digest of the audio it names, where the platform knows it.
+    sent_at : float
+        When it was given to Kafka, in seconds since the epoch; by default not before it was answered.
     """
 
     event_id: str
@@ -77,6 +80,7 @@ class Entry:
     headers: Headers = ()
     may_be_stripped: bool = False
     audio_sha256: str | None = None
+    sent_at: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +160,9 @@ class Verdict:
         Input ids without an outcome.
     duplicated : int
         Outcomes beyond the first of an input, identical in id and judgement.
-    repeated : dict of str to float
-        Input ids answered more than once, to when Kafka had the first answer, in seconds since the epoch.
+    repeated : dict of str to (float, float)
+        Input ids answered more than once, to when the event was sent and when Kafka had its first answer, in seconds
+        since the epoch.
     wrong : list of str
         Findings that no promise allows: copies that differ, two different outcomes of one input, an outcome of no
         input, an outcome other than the expected, an answer that repeats its event wrongly or carries the judgement
@@ -181,7 +186,7 @@ class Verdict:
     dead_letters: int = 0
     lost: list[str] = field(default_factory=list)
     duplicated: int = 0
-    repeated: dict[str, float] = field(default_factory=dict)
+    repeated: dict[str, Window] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
     rejudged: list[str] = field(default_factory=list)
     misordered: int = 0
@@ -294,7 +299,7 @@ def audit(
         verdict.wrong += _misaddressed(entry, emotion)
         identity = f"emotion {payload['event_id']}"
         if outcomes[entry.event_id]:
-            verdict.repeated.setdefault(entry.event_id, first[entry.event_id].appended_at)
+            verdict.repeated.setdefault(entry.event_id, _in_flight(entry, first[entry.event_id].appended_at))
         if identity in outcomes[entry.event_id]:
             verdict.duplicated += 1
             verdict.wrong += _differences(first[entry.event_id], emotion)
@@ -327,7 +332,7 @@ def audit(
         identity = f"dead letter {letter.reason}"
         one = first_letters.setdefault(entry.event_id, letter)
         if one is not letter:
-            verdict.repeated.setdefault(entry.event_id, one.appended_at)
+            verdict.repeated.setdefault(entry.event_id, _in_flight(entry, one.appended_at))
             if _original(one) != _original(letter):
                 verdict.wrong.append(f"copies of the dead letter of {entry.event_id} differ")
         verdict.duplicated += identity in outcomes[entry.event_id]
@@ -358,6 +363,11 @@ class _Heard:
         if not differ:
             return []
         return [f"{entry.event_id} and {said['source_event_id']} were judged differently: {', '.join(differ)}"]
+
+
+def _in_flight(entry: Entry, answered_at: float) -> Window:
+    """Give from when to when an input was in Kafka without an answer."""
+    return min(entry.sent_at, answered_at), answered_at
 
 
 def _misaddressed(entry: Entry, emotion: Emotion) -> list[str]:

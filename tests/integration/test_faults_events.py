@@ -282,9 +282,11 @@ def test_flood_of_dead_letters_is_counted_and_above_the_limit_stops_the_worker(
     assert worker.metric("emotion_events_dead_lettered_total") == buried > 0.05 * len(platform.entries)
     assert worker.running
 
+    flooded = time.time()
     platform.mix(catalogue, 3_000, poison_share=0.3)
     platform.flush()
     assert worker.wait_exit(60) == 1, worker.tail()
+    stopped = time.time()
     assert "EMOTION_DEAD_LETTER_LIMIT is 100" in worker.log.read_text()
     auditor.close_books(platform.entries)
     unanswered = auditor.missing(platform.entries)
@@ -295,7 +297,10 @@ def test_flood_of_dead_letters_is_counted_and_above_the_limit_stops_the_worker(
     second = new_worker(bootstrap, "second", dead_letter_limit=0).start()
     verdict = auditor.settle(platform.entries, 120)
     judge(
-        verdict, record, f"stopped after {len(platform.entries) - len(unanswered)} outcomes, status 1; then unlimited"
+        verdict,
+        record,
+        f"stopped after {len(platform.entries) - len(unanswered)} outcomes, status 1; then unlimited",
+        faults=[(flooded, stopped)],
     )
     assert second.running
 

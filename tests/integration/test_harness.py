@@ -1,6 +1,7 @@
 """The harness on real Kafka: a fault that does not bite would prove nothing."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from confluent_kafka import KafkaException
@@ -23,6 +24,19 @@ def test_auditor_without_worker_loses_every_event(bootstrap: str, platform: Plat
     verdict = auditor.wait(platform.entries, timeout_seconds=0.5)
     assert len(verdict.lost) == verdict.inputs == 20
     assert {entry.offset for entry in platform.entries} != {-1}
+
+
+def test_place_that_the_broker_did_not_tell_is_looked_up(bootstrap: str, platform: Platform) -> None:
+    # What it says of an attempt again of a message it has (DUPLICATE_SEQUENCE_NUMBER): delivered, and no offset.
+    platform.mix(["a", "b"], 20)
+    platform.flush()
+    told = dict(platform.book)
+    platform._unplaced = [replace(platform.book.pop(event_id), offset=-1) for event_id in list(told)[5:9]]
+    platform.flush()
+    assert platform.book == told
+    platform._unplaced = [replace(platform.entries[0], value=b"never sent")]
+    with pytest.raises(RuntimeError, match="1 inputs that Kafka took are not there"):
+        platform.flush()
 
 
 @pytest.mark.slow

@@ -61,7 +61,7 @@ def test_audit_identical_copy_is_duplicate_not_wrong() -> None:
     again = emotion(1, classified_at="2026-01-01T00:01:30Z", late=True, known=False, appended=90.0)
     verdict = audit([entry(1)], [emotion(1), again], [])
     assert verdict.balanced
-    assert (verdict.duplicated, verdict.repeated, verdict.late) == (1, {"e1": EPOCH + 0.1}, 0)
+    assert (verdict.duplicated, verdict.repeated, verdict.late) == (1, {"e1": (EPOCH + 0.1, EPOCH + 0.1)}, 0)
 
 
 def test_audit_copy_with_other_judgement_is_wrong() -> None:
@@ -147,7 +147,7 @@ def test_audit_copies_of_a_dead_letter_that_differ_are_wrong() -> None:
     copies = [letter(1, appended_at=5.0), letter(1, value=b"", key=None)]
     verdict = audit([poison], [], copies)
     assert verdict.wrong == ["copies of the dead letter of e1 differ"]
-    assert (verdict.duplicated, verdict.repeated) == (1, {"e1": 5.0})
+    assert (verdict.duplicated, verdict.repeated) == (1, {"e1": (5.0, 5.0)})
     assert "2 outcomes of e1" in audit([poison], [], [letter(1), letter(1, "invalid_json")]).wrong[-1]
 
 
@@ -262,8 +262,8 @@ def judged(verdict: Verdict, **how: Any) -> list[tuple[Verdict, str]]:
 
 
 def test_judge_copies_are_allowed_only_of_what_was_in_flight_at_a_fault() -> None:
-    verdict = Verdict(duplicated=2, repeated={"e1": 100.0, "e2": 130.0})
-    with pytest.raises(AssertionError, match="far from any fault"):
+    verdict = Verdict(duplicated=2, repeated={"e1": (99.9, 100.0), "e2": (129.9, 130.0)})
+    with pytest.raises(AssertionError, match="not in flight at any fault"):
         judged(verdict)
     with pytest.raises(AssertionError, match="e2"):
         judged(verdict, faults=[101.0])
@@ -271,6 +271,13 @@ def test_judge_copies_are_allowed_only_of_what_was_in_flight_at_a_fault() -> Non
         judged(verdict, window=(120.0, 140.0))
     judged(verdict, faults=[101.0, 129.8])
     judged(verdict, faults=[101.0], window=(131.0, 140.0))
+
+
+def test_judge_copies_are_allowed_of_what_waited_through_a_fault() -> None:
+    verdict = Verdict(duplicated=1, repeated={"e1": (99.9, 107.0)})
+    judged(verdict, faults=[100.0])
+    with pytest.raises(AssertionError, match="not in flight at any fault"):
+        judged(verdict, faults=[99.0, 110.0])
 
 
 def test_judge_demands_the_minute_of_what_occurred_outside_of_the_window() -> None:

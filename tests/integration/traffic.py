@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, Self, cast
 import numpy as np
 from confluent_kafka import KafkaError, Message, Producer
 
+from tests.integration.administration import read_topic
 from tests.integration.ledger import Entry
 
 TRACK_EVENTS: Final = "track-events"
@@ -91,6 +92,8 @@ class Platform:
     def __init__(self, bootstrap: str, folder: Path, *, seed: int = 0) -> None:
         self.folder = folder
         self.book: dict[str, Entry] = {}
+        self._bootstrap = bootstrap
+        self._unplaced: list[Entry] = []
         self._digests: dict[str, str] = {}
         self._numbers = itertools.count()
         self._rng = random.Random(seed)
@@ -156,6 +159,8 @@ class Platform:
         left = self._producer.flush(timeout_seconds) + self._packing_producer.flush(timeout_seconds)
         if left or self._failures:
             raise RuntimeError(f"{left} inputs unsent, failures {self._failures[:3]}")
+        if self._unplaced:
+            self._find_places()
 
     def _event(self, track_id: str, *, audio_uri: str | None = None) -> dict[str, Any]:
         return {
@@ -190,15 +195,18 @@ class Platform:
 
     def _produce(self, entry: Entry, producer: Producer | None = None) -> None:
         producer = producer or self._producer
+        entry = replace(entry, sent_at=time.time())
         key = entry.track_id.encode() if entry.key is None else entry.key
 
         def delivered(error: KafkaError | None, message: Message) -> None:
             if error is not None:
                 self._failures.append(error)
                 return
-            partition, offset = message.partition(), message.offset()
-            assert partition is not None and offset is not None, "a delivered message has a place"
-            self.book[entry.event_id] = replace(entry, partition=partition, offset=offset)
+            # A broker that has a message already, from an attempt whose answer was lost, does not say where.
+            if message.offset() is None:
+                self._unplaced.append(entry)
+            else:
+                self._enter(entry, message)
 
         while True:
             try:
@@ -209,6 +217,21 @@ class Platform:
             except BufferError:
                 producer.poll(0.1)
         producer.poll(0)
+
+    def _enter(self, entry: Entry, message: Message) -> None:
+        partition, offset = message.partition(), message.offset()
+        assert partition is not None and offset is not None, "a message in Kafka has a place"
+        self.book[entry.event_id] = replace(entry, partition=partition, offset=offset)
+
+    def _find_places(self) -> None:
+        """Look the messages up of which the broker did not say where they are."""
+        unplaced = {entry.value: entry for entry in self._unplaced}
+        for message in read_topic(self._bootstrap, TRACK_EVENTS):
+            if (entry := unplaced.pop(message.value(), None)) is not None:
+                self._enter(entry, message)
+        if unplaced:
+            raise RuntimeError(f"{len(unplaced)} inputs that Kafka took are not there")
+        self._unplaced.clear()
 
 
 class Load:
