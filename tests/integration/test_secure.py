@@ -67,6 +67,7 @@ def test_both_lanes_work_over_scram_and_mutual_tls_and_tell_no_secret(
     judge(verdict, record, "SCRAM-SHA-512 over TLS, then mutual TLS with an encrypted key")
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("lane", ["known", "new"])
 def test_wrong_password_keeps_each_lane_out(
     new_cluster: ClusterFactory, authority: Authority, new_worker: WorkerFactory, lane: str
@@ -81,6 +82,7 @@ def test_wrong_password_keeps_each_lane_out(
     new_worker(cluster.bootstrap("SCRAM"), "right", lanes=lane, **_scram(authority)).start()
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("lane", ["known", "new"])
 def test_broker_of_a_foreign_authority_is_refused_by_each_lane(
     new_cluster: ClusterFactory, authority: Authority, new_worker: WorkerFactory, tmp_path: Path, lane: str
@@ -92,6 +94,7 @@ def test_broker_of_a_foreign_authority_is_refused_by_each_lane(
     new_worker(cluster.bootstrap("SCRAM"), "own", lanes=lane, **_scram(authority)).start()
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("lane", ["known", "new"])
 def test_broker_with_the_certificate_of_another_host_is_refused_by_each_lane(
     new_cluster: ClusterFactory, new_worker: WorkerFactory, tmp_path: Path, lane: str
@@ -148,6 +151,7 @@ class Detonator:
         return open, (str(self.crater), "w")
 
 
+@pytest.mark.fault
 def test_pickles_from_the_wire_are_opened_by_nobody(
     bootstrap: str, platform: Platform, new_worker: WorkerFactory, tmp_path: Path
 ) -> None:
