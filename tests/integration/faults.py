@@ -60,9 +60,12 @@ def judge(
     assert not (verdict.lost or verdict.wrong or verdict.misordered), verdict.line()
     for lane in verdict.latencies:
         assert verdict.latency(lane, 0.99) <= BUDGET_SECONDS, verdict.line()
+    assert_repeated_only_in_flight(verdict, faults if verdict.window is None else [*faults, verdict.window])
+
+
+def assert_repeated_only_in_flight(verdict: Verdict, faults: Iterable[float | Window]) -> None:
+    """Hold events with two answers, alike or by two models, to what was in flight at a moment or in a span."""
     spans = [fault if isinstance(fault, tuple) else (fault, fault + ON_THE_WAY_SECONDS) for fault in faults]
-    if verdict.window is not None:
-        spans.append(verdict.window)
     apart = {
         event_id: (sent, answered)
         for event_id, (sent, answered) in verdict.repeated.items()

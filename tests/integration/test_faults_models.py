@@ -3,7 +3,6 @@
 import json
 import time
 from collections import Counter
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,7 @@ from model.registry import SHIPPED_ROOT, Registry
 from tests.integration.administration import read_topic
 from tests.integration.auditor import Auditor
 from tests.integration.conftest import Record, WorkerFactory
-from tests.integration.faults import IN_FLIGHT_SECONDS, ON_THE_WAY_SECONDS, await_metric, judge
-from tests.integration.ledger import Emotion
+from tests.integration.faults import assert_repeated_only_in_flight, await_metric, judge
 from tests.integration.traffic import Load, Platform, tracks
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.fault, pytest.mark.timeout(600)]
@@ -93,7 +91,7 @@ def test_newer_model_is_taken_on_in_the_background_while_workers_are_killed(
     # Known tracks are answered at once, whichever model knows them.
     for quantile in (0.5, 0.99):
         assert verdict.latency("known", quantile) < 1.0, verdict.line()
-    _assert_answered_twice_only_at_a_kill(auditor.emotions, kills)
+    assert_repeated_only_in_flight(verdict, kills)
     if transactions:
         copies = Counter(e.payload["event_id"] for e in auditor.emotions if e.lane == "known")
         assert max(copies.values()) == 1, f"answered twice under transactions: {copies.most_common(3)}"
@@ -103,18 +101,6 @@ def test_newer_model_is_taken_on_in_the_background_while_workers_are_killed(
     assert len(answers[old]) > len(catalogue)
     assert {len(answer.payload["prediction_set"]) for answer in answers[new]} == {len(EMOTIONS)}
     assert max(len(answer.payload["prediction_set"]) for answer in answers[old]) < len(EMOTIONS)
-
-
-def _assert_answered_twice_only_at_a_kill(emotions: list[Emotion], kills: list[float]) -> None:
-    """Hold events with two answers, alike or by two models, to what was in flight when a worker was killed."""
-    first: dict[str, Emotion] = {}
-    for emotion in sorted(emotions, key=lambda emotion: emotion.appended_at):
-        source = emotion.payload["source_event_id"]
-        answered = first.setdefault(source, emotion).appended_at
-        sent = datetime.fromisoformat(emotion.payload["occurred_at"]).timestamp()
-        assert first[source] is emotion or any(
-            sent <= kill + ON_THE_WAY_SECONDS and answered >= kill - IN_FLIGHT_SECONDS for kill in kills
-        ), f"{source} of {sent} was first answered at {answered}, and again; kills at {kills}"
 
 
 def _cautious(artifact: Path, copy: Path) -> Path:
