@@ -176,7 +176,7 @@ def analyse(
                     silence = error
                     continue
                 with _stage("extract", timings):
-                    vectors.append(features.extract(window.y, window.sr).finite)
+                    vectors.append(features.extract_window(window).finite)
                 starts.append(window.start_seconds)
         if silence is not None and not vectors:
             raise silence

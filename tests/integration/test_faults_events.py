@@ -34,8 +34,9 @@ MEGABYTE = 2**20
 DOWNLOAD_SECONDS = 0.5
 IDLE_SECONDS = 45
 OVERLOAD_SECONDS = 120
-# Seconds of the known lane's work: what it does in less than one says more of the moment than of poison.
-BACKLOG = 150_000
+# A second or two of the known lane's work, in many turns: the machine's pace changes within half a minute, and a
+# median of three pairs of longer turns came out anywhere from 0.72 to 1.01.
+BACKLOG = 75_000
 
 
 def test_known_lane_alone_under_poison_of_every_shape_in_five_percent_of_the_stream(
@@ -52,7 +53,9 @@ def test_known_lane_alone_under_poison_of_every_shape_in_five_percent_of_the_str
         platform.flush()
         assert auditor.wait(platform.entries, 60).balanced
         rates: dict[float, list[float]] = {0.0: [], 0.05: []}
-        for share in (0.0, 0.05, 0.05, 0.0, 0.0, 0.05):
+        # The first turn warms the broker up: it compiles itself on the same cores.
+        healthy_events_per_second(bootstrap, known, new, platform, auditor, catalogue, poison_share=0.05)
+        for share in 4 * (0.0, 0.05, 0.05, 0.0):
             rate = healthy_events_per_second(bootstrap, known, new, platform, auditor, catalogue, poison_share=share)
             rates[share].append(rate)
         # Neighbours in time are compared: the machine's slow drift is not the poison's doing.
