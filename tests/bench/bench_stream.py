@@ -23,7 +23,7 @@ from pathlib import Path
 
 from tests.bench.contest import KNOWN_TRACKS, Bench, Contestant, Run
 from tests.bench.fleet import restore, scale
-from tests.bench.latency import known_latency
+from tests.bench.latency import known_latency, warm_up
 from tests.bench.new_tracks import new_lane
 from tests.bench.targets import Target, print_targets
 from tests.bench.transactions import transactions
@@ -86,6 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (directory / "audio").mkdir()
         bench = Bench(cluster.bootstrap(), directory)
         record = bench.real_record()
+        warm_up(bench, record)
         targets = []
         if "known" in parts:
             targets += known_lane(bench, record, options.rounds, options.events, options.peers_python)
