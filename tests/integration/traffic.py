@@ -50,8 +50,9 @@ def write_track(path: Path, seed: int, *, seconds: float = 6.0, volume: float = 
     return path
 
 
+Poison = tuple[str, Callable[[dict[str, Any], Path], bytes]]
 # Ways to spoil an event, each with the reason it must be buried under. The number keeps every value unique.
-POISON: Final[Sequence[tuple[str, Callable[[dict[str, Any], Path], bytes]]]] = (
+SHORT_POISON: Final[Sequence[Poison]] = (
     ("invalid_json", lambda event, _: b"not json " + event["event_id"].encode()),
     ("invalid_json", lambda event, _: json.dumps(event).encode()[:-3]),
     ("invalid_json", lambda event, _: b"\xff\xfe" + event["event_id"].encode()),
@@ -61,9 +62,6 @@ POISON: Final[Sequence[tuple[str, Callable[[dict[str, Any], Path], bytes]]]] = (
     ("schema", lambda event, _: _json(event, occurred_at="yesterday")),
     ("schema", lambda event, _: _json(event, schema_version=9)),
     ("unknown_event_type", lambda event, _: _json(event, event_type="track_paused")),
-    # The error quotes it whole; looking for URLs in it once took seconds, in which the worker did nothing else.
-    ("unknown_event_type", lambda event, _: _json(event, event_type="://" + "a-" * 15_000)),
-    ("event_too_large", lambda event, _: _json(event, extra="x" * 200_000)),
     ("unsupported_uri", lambda event, _: _spoiled(event, "gopher://example.org/track")),
     ("forbidden_path", lambda event, _: _spoiled(event, "file:///etc/passwd")),
     ("not_found", lambda event, folder: _spoiled(event, f"file://{folder}/absent.wav")),
@@ -74,6 +72,13 @@ POISON: Final[Sequence[tuple[str, Callable[[dict[str, Any], Path], bytes]]]] = (
     ("too_short", lambda event, folder: _spoiled(event, f"file://{_piece(folder, 'blip.wav', 0.2)}")),
     ("silent", lambda event, folder: _spoiled(event, f"file://{_piece(folder, 'hush.wav', 6.0, volume=0.0)}")),
 )
+# Every byte of these is read, and written again in a dead letter.
+LONG_POISON: Final[Sequence[Poison]] = (
+    # The error quotes it whole; looking for URLs in it once took seconds, in which the worker did nothing else.
+    ("unknown_event_type", lambda event, _: _json(event, event_type="://" + "a-" * 15_000)),
+    ("event_too_large", lambda event, _: _json(event, extra="x" * 200_000)),
+)
+POISON: Final = (*SHORT_POISON, *LONG_POISON)
 
 
 class Platform:
@@ -135,22 +140,28 @@ class Platform:
         """Produce one ``track_uploaded``."""
         self._emit(self._event(track_id) | {"event_type": "track_uploaded"}, **changes)
 
-    def poison(self, track_id: str, shape: int | None = None) -> None:
-        """Produce one event that must become a dead letter, in one of the shapes of ``POISON``."""
-        number = next(self._numbers) if shape is None else shape
-        reason, spoil = POISON[number % len(POISON)]
+    def poison(self, track_id: str, shape: Poison) -> None:
+        """Produce one event that must become a dead letter."""
+        reason, spoil = shape
         event = self._event(track_id)
         self._produce(Entry(event["event_id"], track_id, spoil(event, self.folder), "dead_letter", reason))
 
-    def mix(self, tracks: Sequence[str], count: int, *, poison_share: float = 0.0) -> None:
-        """Produce ``count`` plays of ``tracks`` chosen at random, the given share of them poison.
+    def mix(
+        self,
+        tracks: Sequence[str],
+        count: int,
+        *,
+        poison_share: float = 0.0,
+        shapes: Sequence[Poison] = POISON,
+    ) -> None:
+        """Produce ``count`` plays of ``tracks`` chosen at random, the given share of them poison of ``shapes``.
 
         Poison comes under keys of its own: a spoiled ``audio_uri`` under a known track's key is no poison, since a
         known track is answered without opening it.
         """
         for _ in range(count):
             if self._rng.random() < poison_share:
-                self.poison(f"poison-{self._rng.randrange(10**9)}", self._rng.randrange(len(POISON)))
+                self.poison(f"poison-{self._rng.randrange(10**9)}", self._rng.choice(shapes))
             else:
                 self.play(self._rng.choice(tracks))
 
