@@ -117,12 +117,7 @@ def extract_window(audio: Audio) -> FeatureVector:
     Returns
     -------
     FeatureVector
-        In ``FEATURE_NAMES`` order. Silence gives a vector too.
-
-    Raises
-    ------
-    AudioTooShortError
-        If there is less than a second of audio.
+        As ``extract`` gives it of ``audio.y``, and it raises the same.
     """
     return _compute(audio.y, audio.sr)
 
