@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from consumer.topics import TRACK_ANALYSIS
+from tests.integration.administration import set_topic_config
 from tests.integration.auditor import Auditor
 from tests.integration.conftest import Record, WorkerFactory
 from tests.integration.ledger import Emotion, Verdict
@@ -93,6 +95,21 @@ def test_upload_followed_at_once_by_plays_answers_each_alike(
     assert upload.payload["audio_sha256"] == hashlib.sha256((platform.folder / f"{track}.wav").read_bytes()).hexdigest()
     for play in plays:
         assert judgement(play) == judgement(upload)
+
+
+def test_new_lane_reads_whatever_codec_its_topic_asks_for(
+    bootstrap: str, platform: Platform, auditor: Auditor, new_worker: WorkerFactory, record: Record
+) -> None:
+    new_worker(bootstrap).start()
+    for number, codec in enumerate(("gzip", "lz4", "snappy", "zstd")):
+        # The broker compresses anew what comes otherwise: the known lane's choice is not what is read.
+        set_topic_config(bootstrap, TRACK_ANALYSIS.name, "compression.type", codec)
+        platform.play(platform.track(number))
+        platform.flush()
+        assert auditor.wait(platform.entries, 30).balanced, codec
+    verdict = auditor.settle(platform.entries, 60)
+    record(verdict)
+    assert verdict.balanced and verdict.emotions == 4, verdict.line()
 
 
 def judgement(emotion: Emotion) -> dict[str, Any]:
