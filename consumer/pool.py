@@ -16,9 +16,11 @@ import pickle
 import resource
 import signal
 import traceback
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from consumer.errors import (
     AnalysisTimeoutError,
@@ -85,11 +87,13 @@ class Pool(Generic[Request, Result]):
         self._memory_bytes = memory_bytes
         self._timeout = timeout_seconds
         self._metrics = metrics
-        self._idle: asyncio.Queue[_Process] = asyncio.Queue()
         self._processes: set[_Process] = set()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._idle: deque[_Process] = deque()
+        self._busy: dict[_Process, tuple[_Call, asyncio.TimerHandle]] = {}
+        self._waiting: deque[_Call] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._failed_starts = 0
-        self._failure: asyncio.Future[NoReturn] | None = None
+        self._failure: Exception | None = RuntimeError("the pool is not started")
 
     @property
     def pids(self) -> list[int]:
@@ -104,7 +108,7 @@ class Pool(Generic[Request, Result]):
         FatalError
             If one fails to start.
         """
-        self._failure = asyncio.get_running_loop().create_future()
+        self._failure = None
         starting = (self._add_process() for _ in range(self._size))
         for outcome in await asyncio.gather(*starting, return_exceptions=True):
             if isinstance(outcome, BaseException):
@@ -115,10 +119,13 @@ class Pool(Generic[Request, Result]):
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for call, overdue in self._busy.values():
+            overdue.cancel()
+            call.answer.cancel()
+        for call in self._waiting:
+            call.answer.cancel()
         for process in list(self._processes):
             self._remove(process)
-        if self._failure is not None:
-            self._failure.cancel()
 
     async def run(self, request: Request) -> Result:
         """Serve one request.
@@ -144,50 +151,67 @@ class Pool(Generic[Request, Result]):
             If processes can no longer be started.
         """
         for _ in range(_CRASHES_PER_TASK):
-            process = await self._next_idle()
-            serving = self._spawn_task(self._serve(process, request))
+            if self._failure is not None:
+                raise self._failure
+            call = _Call(request, asyncio.get_running_loop().create_future())
+            self._waiting.append(call)
+            if self._idle:
+                self._give_next(self._idle.popleft())
             with contextlib.suppress(_ProcessDiedError):
-                return cast(Result, await asyncio.shield(serving))
+                return cast(Result, await call.answer)
         raise WorkerCrashError(f"the analysis ended its process {_CRASHES_PER_TASK} times")
 
-    async def _next_idle(self) -> "_Process":
-        if self._failure is None:
-            raise RuntimeError("the pool is not started")
-        while True:
-            waiting = asyncio.ensure_future(self._idle.get())
+    def _give_next(self, process: "_Process") -> None:
+        """Give a process the request that has waited longest, or keep it for the next that comes."""
+        while self._waiting:
+            call = self._waiting.popleft()
+            if call.answer.done():  # nobody waits for it any more
+                continue
+            self._metrics.analyses_started.inc()
+            overdue = asyncio.get_running_loop().call_later(self._timeout, self._overdue, process)
+            self._busy[process] = call, overdue
             try:
-                await asyncio.wait((waiting, self._failure), return_when=asyncio.FIRST_COMPLETED)
-            except asyncio.CancelledError:
-                # The process may have been handed over in the same turn of the loop.
-                if not waiting.cancel() and not waiting.cancelled():
-                    self._idle.put_nowait(waiting.result())
-                raise
-            if self._failure.done():
-                waiting.cancel()
-                self._failure.result()
-            process = waiting.result()
-            if process in self._processes:
-                return process
+                process.send(call.request)
+            except OSError:
+                self._lost(process)
+            return
+        self._idle.append(process)
 
-    async def _serve(self, process: "_Process", request: Request) -> Result:
-        self._metrics.analyses_started.inc()
-        try:
-            async with asyncio.timeout(self._timeout):
-                is_result, answer = await process.ask(request)
-        except TimeoutError as error:
-            self._metrics.analyses_timed_out.inc()
-            self._replace(process, "timeout")
-            raise AnalysisTimeoutError(f"expected an answer within {self._timeout:g} s, killed the process") from error
-        except _ProcessDiedError:
-            self._replace(process, "crash")
-            raise
-        self._idle.put_nowait(process)
+    def _answered(self, process: "_Process", message: tuple[bool, Any]) -> None:
+        call, overdue = self._busy.pop(process)
+        overdue.cancel()
+        # First: a core does nothing until its process has the next request, and what an answer leads to takes the
+        # event loop a millisecond or two.
+        self._give_next(process)
+        is_result, answer = message
+        if call.answer.done():
+            return
         if is_result:
-            return cast(Result, answer)
-        raise answer
+            call.answer.set_result(answer)
+        else:
+            call.answer.set_exception(answer)
+
+    def _overdue(self, process: "_Process") -> None:
+        self._metrics.analyses_timed_out.inc()
+        error = AnalysisTimeoutError(f"expected an answer within {self._timeout:g} s, killed the process")
+        self._give_up(process, "timeout", error)
+
+    def _lost(self, process: "_Process") -> None:
+        self._give_up(process, "crash", _ProcessDiedError())
+
+    def _give_up(self, process: "_Process", cause: str, error: Exception) -> None:
+        call, overdue = self._busy.pop(process, (None, None))
+        self._replace(process, cause)
+        if call is not None and overdue is not None:
+            overdue.cancel()
+            if not call.answer.done():
+                call.answer.set_exception(error)
 
     async def _add_process(self) -> None:
-        process = _Process(self._build, self._memory_bytes, self._lost_while_idle)
+        try:
+            process = _Process(self._build, self._memory_bytes, self._answered, self._lost)
+        except OSError as error:
+            raise FatalError(f"an analysis process cannot start: {error}") from error
         self._processes.add(process)
         try:
             is_result, answer = await process.started
@@ -200,19 +224,17 @@ class Pool(Generic[Request, Result]):
             self._remove(process)
             raise FatalError(f"an analysis process cannot start: {answer}")
         self._failed_starts = 0
-        self._idle.put_nowait(process)
         self._metrics.pool_processes.set(len(self._processes))
-
-    def _lost_while_idle(self, process: "_Process") -> None:
-        if process in self._processes:
-            self._replace(process, "crash")
+        self._give_next(process)
 
     def _replace(self, process: "_Process", cause: str) -> None:
         logger.warning("analysis process replaced", extra={"facts": {"pid": process.pid, "cause": cause}})
         # First: whoever sees the restart counted must not see its process counted still.
         self._remove(process)
         self._metrics.pool_restarts.labels(cause).inc()
-        self._spawn_task(self._restart())
+        restarting = asyncio.get_running_loop().create_task(self._restart())
+        self._tasks.add(restarting)
+        restarting.add_done_callback(self._tasks.discard)
 
     async def _restart(self) -> None:
         while True:
@@ -222,33 +244,41 @@ class Pool(Generic[Request, Result]):
                 self._failed_starts += 1
                 logger.error("analysis process did not start", extra={"facts": {"error": str(error)}})
                 if self._failed_starts >= _FAILED_STARTS:
-                    if self._failure is not None and not self._failure.done():
-                        self._failure.set_exception(error)
+                    self._failure = error
+                    while self._waiting:
+                        call = self._waiting.popleft()
+                        if not call.answer.done():
+                            call.answer.set_exception(error)
                     return None
 
     def _remove(self, process: "_Process") -> None:
         self._processes.discard(process)
+        with contextlib.suppress(ValueError):
+            self._idle.remove(process)
         process.kill()
         self._metrics.pool_processes.set(len(self._processes))
 
-    def _spawn_task(self, coroutine: Any) -> "asyncio.Task[Any]":
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._forget_task)
-        return task
 
-    def _forget_task(self, task: "asyncio.Task[Any]") -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            # Whoever waited was given the exception; if the wait was cancelled, nobody is left to be told.
-            task.exception()
+@dataclass(frozen=True, slots=True, eq=False)
+class _Call:
+    """A request, and who waits for its answer."""
+
+    request: object
+    answer: asyncio.Future[Any]
 
 
 class _Process:
     """One process and its pipe; at most one request at a time."""
 
-    def __init__(self, build: bytes, memory_bytes: int, on_lost: Callable[["_Process"], None]) -> None:
-        self._loop = asyncio.get_running_loop()
+    def __init__(
+        self,
+        build: bytes,
+        memory_bytes: int,
+        on_answer: Callable[["_Process", tuple[bool, Any]], None],
+        on_lost: Callable[["_Process"], None],
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self._on_answer = on_answer
         self._on_lost = on_lost
         self._connection, theirs = _CONTEXT.Pipe()
         self._process = _CONTEXT.Process(target=_main, args=(theirs, build, memory_bytes, os.getpid()), daemon=True)
@@ -257,18 +287,11 @@ class _Process:
         theirs.close()
         self.pid: int = self._process.pid or 0
         self._is_open = True
-        self._answer: asyncio.Future[tuple[bool, Any]] | None = self._loop.create_future()
-        self.started = self._answer
-        self._loop.add_reader(self._connection.fileno(), self._receive)
+        self.started: asyncio.Future[tuple[bool, Any]] = loop.create_future()
+        loop.add_reader(self._connection.fileno(), self._receive)
 
-    async def ask(self, request: object) -> tuple[bool, Any]:
-        self._answer = self._loop.create_future()
-        try:
-            self._connection.send(request)
-        except OSError as error:
-            self._answer = None
-            raise _ProcessDiedError from error
-        return await self._answer
+    def send(self, request: object) -> None:
+        self._connection.send(request)
 
     def kill(self) -> None:
         self._close()
@@ -277,23 +300,24 @@ class _Process:
         self._process.join(1.0)
 
     def _receive(self) -> None:
-        answer, self._answer = self._answer, None
         try:
             message = self._connection.recv()
         except (EOFError, OSError):
             self._close()
-            if answer is None:
+            if self.started.done():
                 self._on_lost(self)
-            elif not answer.done():
-                answer.set_exception(_ProcessDiedError())
+            else:
+                self.started.set_exception(_ProcessDiedError())
             return
-        if answer is not None and not answer.done():
-            answer.set_result(message)
+        if self.started.done():
+            self._on_answer(self, message)
+        else:
+            self.started.set_result(message)
 
     def _close(self) -> None:
         if self._is_open:
             self._is_open = False
-            self._loop.remove_reader(self._connection.fileno())
+            asyncio.get_running_loop().remove_reader(self._connection.fileno())
             self._connection.close()
 
 
