@@ -86,7 +86,7 @@ def healthy_events_per_second(
     auditor: Auditor,
     send: Callable[[], None],
 ) -> float:
-    """Let a backlog wait for the known lane and give the rate of its answers between the first and the last.
+    """Let a backlog wait for the known lane and give the rate of its answers in Kafka's log.
 
     The workers are halted meanwhile, not ended: a start would be measured with it. The new lane goes on when the
     known one is through. At full speed, poison that only an analysis finds out asks for some 900 analyses a second,
@@ -105,8 +105,8 @@ def healthy_events_per_second(
     await_no_lag(bootstrap, 120)
     fresh = [entry for event_id, entry in platform.book.items() if event_id not in before]
     assert auditor.follow(fresh, 120, until_missing=0) == 0
-    times = [datetime.fromisoformat(emotion.payload["classified_at"]) for emotion in auditor.emotions[read:]]
-    return len(times) / (max(times) - min(times)).total_seconds()
+    times = [emotion.appended_at for emotion in auditor.emotions[read:]]
+    return len(times) / (max(times) - min(times))
 
 
 def free_touched_memory() -> None:
