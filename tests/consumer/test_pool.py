@@ -1,6 +1,7 @@
 """A pool whose processes may die at any time: what is lost is tried again, what is stuck is killed."""
 
 import asyncio
+import errno
 import os
 import signal
 import sys
@@ -190,6 +191,23 @@ def test_start_that_fails_says_why() -> None:
         with pytest.raises(FatalError, match="ValueError: no model"):
             await pool.start()
         await pool.stop()
+
+    asyncio.run(scenario())
+
+
+def test_run_after_processes_cannot_be_started_any_more_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing:
+        def Pipe(self) -> None:  # noqa: N802  # multiprocessing's name
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    async def scenario() -> None:
+        async with running() as (pool, metrics):
+            monkeypatch.setattr("consumer.pool._CONTEXT", Refusing())
+            waiting = [asyncio.ensure_future(pool.run(die)), asyncio.ensure_future(pool.run(os.getpid))]
+            for run in [*waiting, pool.run(os.getpid)]:
+                with pytest.raises(FatalError, match=r"cannot start: .*Too many open files"):
+                    await run
+            assert value(metrics, "emotion_pool_processes") == 0
 
     asyncio.run(scenario())
 
