@@ -79,7 +79,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         float, Meta(ge=6.0), _doc("Silence after which Kafka gives this worker's partitions to another.")
     ] = 45.0
     known_batch_events: Annotated[int, Meta(ge=1), _doc("Most events the known lane produces before it commits.")] = (
-        5000
+        20000
     )
     poll_timeout_seconds: Annotated[
         float, Meta(gt=0), _doc("Longest wait of the idle known lane before it looks around.")

@@ -37,7 +37,7 @@ def main(bootstrap: str, group: str) -> None:
     )
     consumer.subscribe(["track-events"])
     while True:
-        batch = consumer.consume(5000, 0.05)
+        batch = consumer.consume(20000, 0.05)
         for message in batch:
             if message.error() is not None:
                 raise SystemExit(str(message.error()))
