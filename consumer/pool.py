@@ -116,6 +116,7 @@ class Pool(Generic[Request, Result]):
 
     async def stop(self) -> None:
         """Kill every process, whatever it is doing."""
+        self._failure = RuntimeError("the pool is stopped")
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -184,12 +185,10 @@ class Pool(Generic[Request, Result]):
         # event loop a millisecond or two.
         self._give_next(process)
         is_result, answer = message
-        if call.answer.done():
-            return
-        if is_result:
+        if not is_result:
+            call.fail(answer)
+        elif not call.answer.done():
             call.answer.set_result(answer)
-        else:
-            call.answer.set_exception(answer)
 
     def _overdue(self, process: "_Process") -> None:
         self._metrics.analyses_timed_out.inc()
@@ -200,12 +199,11 @@ class Pool(Generic[Request, Result]):
         self._give_up(process, "crash", _ProcessDiedError())
 
     def _give_up(self, process: "_Process", cause: str, error: Exception) -> None:
-        call, overdue = self._busy.pop(process, (None, None))
         self._replace(process, cause)
-        if call is not None and overdue is not None:
+        if process in self._busy:
+            call, overdue = self._busy.pop(process)
             overdue.cancel()
-            if not call.answer.done():
-                call.answer.set_exception(error)
+            call.fail(error)
 
     async def _add_process(self) -> None:
         try:
@@ -246,9 +244,7 @@ class Pool(Generic[Request, Result]):
                 if self._failed_starts >= _FAILED_STARTS:
                     self._failure = error
                     while self._waiting:
-                        call = self._waiting.popleft()
-                        if not call.answer.done():
-                            call.answer.set_exception(error)
+                        self._waiting.popleft().fail(error)
                     return None
 
     def _remove(self, process: "_Process") -> None:
@@ -265,6 +261,10 @@ class _Call:
 
     request: object
     answer: asyncio.Future[Any]
+
+    def fail(self, error: Exception) -> None:
+        if not self.answer.done():  # else nobody waits for it any more
+            self.answer.set_exception(error)
 
 
 class _Process:

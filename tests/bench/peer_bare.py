@@ -4,12 +4,14 @@ import sys
 
 from confluent_kafka import Consumer, KafkaError, Message, Producer
 
+from consumer.settings import Settings
 from tests.bench.peer_work import answer, load_table
 
 
 def main(bootstrap: str, group: str) -> None:
     """Answer plays until killed."""
     table = load_table(bootstrap)
+    batch_events = Settings().known_batch_events
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -37,7 +39,7 @@ def main(bootstrap: str, group: str) -> None:
     )
     consumer.subscribe(["track-events"])
     while True:
-        batch = consumer.consume(20000, 0.05)
+        batch = consumer.consume(batch_events, 0.05)
         for message in batch:
             if message.error() is not None:
                 raise SystemExit(str(message.error()))

@@ -178,6 +178,8 @@ def test_stop_leaves_no_process(tmp_path: Path) -> None:
             pid = int(await file_appears(tmp_path / "pid"))
             busy.cancel()
         assert survivors([pid], 5.0) == []
+        with pytest.raises(RuntimeError, match="the pool is stopped"):
+            await pool.run(os.getpid)
 
     asyncio.run(scenario())
 
