@@ -320,6 +320,7 @@ class KnownLane:
         self._count_attempts(batch)
         if self._finish(batch, rewind, must_commit=overruled) and batch.consumed:
             self._count(batch, time.perf_counter() - started)
+        self._show_table()
 
     def _show_answer(self, batch: _Batch, now: float) -> None:
         """Write one line a second, of one answer, and say for how many it stands."""
@@ -459,7 +460,6 @@ class KnownLane:
             metrics.last_event.labels(LANE).set(max(batch.occurred))
         self._show_answer(batch, now)
         metrics.last_progress.labels(LANE).set(now)
-        self._show_table()
         self._limit.add(sum(batch.dead_letters.values()))
 
     def _kept_waiting(self) -> bool:

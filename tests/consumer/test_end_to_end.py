@@ -24,6 +24,7 @@ from consumer.topics import DEAD_LETTERS, EMOTION_EVENTS, TRACK_EMOTIONS, TRACK_
 from deploy.embedded_broker import embedded_broker
 from model.registry import SHIPPED_ROOT
 from tests.consumer.records import track_event_json
+from tests.integration.faults import await_metric
 from tests.integration.worker import WorkerProcess
 
 PARTITIONS = 2
@@ -164,6 +165,8 @@ def test_worker_gives_every_event_its_outcome(tmp_path: Path, audio: Path) -> No
         assert [fragment["start_seconds"] for fragment in by_source["long.wav"]["fragments"]] == [0.0, 35.0]
         assert all(event["known"] is False for event in platform.emotions)
 
+        # Its record is in Kafka, but the known lane need not have read it yet: then the new one would answer.
+        await_metric(worker, "emotion_table_tracks", 2)
         platform.send(event("again", track_id="track-long.wav"), key="track-long.wav")
         platform.wait(len(bad) + 3, worker)
         again = next(event for event in platform.emotions if event["source_event_id"] == "again")
