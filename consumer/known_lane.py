@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -56,6 +56,7 @@ _STOP_PATIENCE_SECONDS: Final = 5.0
 # Batches are small while the lane keeps up: hundreds a second, and a commit of each makes a busy coordinator busier.
 _COMMIT_EVERY_SECONDS: Final = 0.1
 _COMMIT_AGAIN_SECONDS: Final = 1.0
+_BURIED_TOGETHER: Final = 50
 # The group's coordinator restarts, moves, or is out of reach: the commit is as good as ever, only later.
 _COORDINATOR_AWAY: Final = (
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
@@ -70,6 +71,17 @@ _COORDINATOR_AWAY: Final = (
 )
 
 
+class _Invalid(NamedTuple):
+    """A message that will be a dead letter."""
+
+    message: Message
+    received: Received
+    # Not the error: its traceback holds on to the whole batch until the garbage collector comes by.
+    reason: Reason
+    explanation: str
+    trace: Trace | None
+
+
 @dataclass(slots=True)
 class _Batch:
     """What a batch led to, counted in plain Python and told to Prometheus once."""
@@ -82,6 +94,7 @@ class _Batch:
     late: int = 0
     forwarded: int = 0
     refreshed: int = 0
+    invalid: list[_Invalid] = field(default_factory=list)
     dead_letters: dict[Reason, int] = field(default_factory=dict)
     traces: list[tuple[Trace, str]] = field(default_factory=list)
     # The first one that was answered, for the log.
@@ -269,7 +282,7 @@ class KnownLane:
             try:
                 received = read_headers(message)
             except InvalidEventError as error:
-                self._bury(message, None, error, batch, None)
+                self._reject(_Invalid(message, None, error.reason, str(error), None), batch, moment.at)
                 continue
             # Off, and with nothing to carry on, a trace costs this one question.
             trace = begin_trace(events_topic, partition, offset, received) if received or is_tracing else None
@@ -280,7 +293,7 @@ class KnownLane:
                     )
                 event = decode_track_event(value)
             except InvalidEventError as error:
-                self._bury(message, received, error, batch, trace)
+                self._reject(_Invalid(message, received, error.reason, str(error), trace), batch, moment.at)
                 continue
             if trace is not None:
                 trace.stage("decode event")
@@ -292,7 +305,7 @@ class KnownLane:
                 try:
                     self._forward(message, received, event, trace, refresh=False)
                 except InvalidEventError as error:
-                    self._bury(message, received, error, batch, trace)
+                    self._reject(_Invalid(message, received, error.reason, str(error), trace), batch, moment.at)
                     continue
                 batch.forwarded += 1
                 if trace is not None:
@@ -316,6 +329,7 @@ class KnownLane:
                 shape.model_version != champion.version or shape.feature_version != champion.feature_version
             ) and not shape.is_corrected:
                 batch.refreshed += self._refresh(message, received, event, trace)
+        self._bury(batch, moment.at)
         overruled = self._publish_overruling()
         self._count_attempts(batch)
         if self._finish(batch, rewind, must_commit=overruled) and batch.consumed:
@@ -378,30 +392,39 @@ class KnownLane:
             self._consumer.seek(TopicPartition(TRACK_EVENTS.name, partition, offset))
         return True
 
-    def _bury(
-        self, message: Message, received: Received, error: InvalidEventError, batch: _Batch, trace: Trace | None
-    ) -> None:
-        headers = header_list(received)
-        if trace is not None:
-            headers = with_context(headers, trace.outgoing(DEAD_LETTERS.name))
-            batch.traces.append((trace, "dead-lettered"))
-        letter = build_dead_letter(
-            topic=TRACK_EVENTS.name,
-            partition=message.partition() or 0,
-            offset=message.offset() or 0,
-            key=_bytes(message.key()),
-            value=_bytes(message.value()),
-            headers=headers,
-            reason=error.reason,
-            message=str(error),
-            attempts=1,
-            first_seen=datetime.now(UTC),
-        )
-        self._outbox.produce(DEAD_LETTERS.name, letter.value, letter.key, letter.headers)
-        batch.dead_letters[error.reason] = batch.dead_letters.get(error.reason, 0) + 1
-        if (shown := self._letters_shown.take()) is not None:
-            facts = _place(message) | {"reason": str(error.reason), "error": str(error), "attempts": 1} | shown
-            logger.warning("event dead-lettered", extra={"facts": facts})
+    def _reject(self, invalid: _Invalid, batch: _Batch, first_seen: datetime) -> None:
+        batch.invalid.append(invalid)
+        if len(batch.invalid) == _BURIED_TOGETHER:
+            self._bury(batch, first_seen)
+
+    def _bury(self, batch: _Batch, first_seen: datetime) -> None:
+        """Make dead letters of a batch's invalid messages.
+
+        Some at a time: one by one between the valid ones, each costs twice as much; all at the end, nothing is done
+        while Kafka takes the large ones.
+        """
+        for message, received, reason, explanation, trace in batch.invalid:
+            if trace is not None:
+                received = with_context(header_list(received), trace.outgoing(DEAD_LETTERS.name))
+                batch.traces.append((trace, "dead-lettered"))
+            letter = build_dead_letter(
+                topic=TRACK_EVENTS.name,
+                partition=message.partition() or 0,
+                offset=message.offset() or 0,
+                key=_bytes(message.key()),
+                value=_bytes(message.value()),
+                headers=received,
+                reason=reason,
+                message=explanation,
+                attempts=1,
+                first_seen=first_seen,
+            )
+            self._outbox.produce(DEAD_LETTERS.name, letter.value, letter.key, letter.headers)
+            batch.dead_letters[reason] = batch.dead_letters.get(reason, 0) + 1
+            if (shown := self._letters_shown.take()) is not None:
+                facts = _place(message) | {"reason": str(reason), "error": explanation, "attempts": 1} | shown
+                logger.warning("event dead-lettered", extra={"facts": facts})
+        batch.invalid.clear()
 
     def _forward(
         self, message: Message, received: Received, event: TrackEvent, trace: Trace | None, *, refresh: bool
