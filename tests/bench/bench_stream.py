@@ -28,6 +28,7 @@ from tests.bench.new_tracks import new_lane
 from tests.bench.targets import Target, print_targets
 from tests.bench.transactions import transactions
 from tests.integration.kafka import Cluster
+from tests.integration.memory import full_memory
 
 # How many times as fast as each peer the known lane is to be.
 AIMED_AT = {"bare confluent-kafka loop": 0.8, "Quix Streams": 2.0, "plain Faust agent": 10.0}
@@ -81,7 +82,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     parts = options.only or PARTS
     # The broker must not be what is measured.
-    with tempfile.TemporaryDirectory() as scratch, Cluster(Path(scratch) / "kafka", long_lived=True) as cluster:
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        full_memory(Path(scratch)),
+        Cluster(Path(scratch) / "kafka", long_lived=True) as cluster,
+    ):
         directory = Path(scratch)
         (directory / "audio").mkdir()
         bench = Bench(cluster.bootstrap(), directory)
