@@ -255,6 +255,22 @@ def test_bad_messages_become_dead_letters_and_the_next_event_is_answered(bench: 
     assert bench.consumer.noted("commit") == [[(TRACK_EVENTS.name, 0, 6)]]
 
 
+@pytest.mark.parametrize("count", [1, 49, 50, 51, 100, 130])
+def test_every_bad_message_of_a_batch_is_a_dead_letter_once_before_the_batch_is_safe(bench: Bench, count: int) -> None:
+    values = [b"nonsense %d" % number for number in range(count)]
+    safe: list[list[bytes]] = []
+    bench.outbox.finish = lambda: safe.append([letter[1] for letter in bench.outbox.to(DEAD_LETTERS.name)])
+    bench.run_assigned([event_of(offset, value) for offset, value in enumerate(values)])
+    assert safe[-1] == values
+    assert bench.outbox.to(DEAD_LETTERS.name)[-1][3][-5:-2] == [
+        ("source.topic", TRACK_EVENTS.name.encode()),
+        ("source.partition", b"0"),
+        ("source.offset", str(count - 1).encode()),
+    ]
+    assert bench.value("emotion_events_dead_lettered_total", lane="known", reason="invalid_json") == count
+    assert bench.consumer.noted("commit") == [[(TRACK_EVENTS.name, 0, count)]]
+
+
 def test_new_track_with_outsized_headers_becomes_a_dead_letter_and_a_known_one_is_answered(bench: Bench) -> None:
     events = [event_of(0, track_event_json(track_id="new")), event_of(1, track_event_json())]
     for event in events:
