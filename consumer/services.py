@@ -4,6 +4,7 @@ import asyncio
 import logging
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -81,10 +82,20 @@ class ModelWatchService(_Part):
     def __init__(self, models: ModelWatch) -> None:
         super().__init__()
         self._models = models
+        # Of its own: in asyncio's, a look that met another call would leave one thread more behind for good.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model-watch")
+
+    async def on_shutdown(self) -> None:
+        """Let the thread end."""
+        self._thread.shutdown(wait=False)
 
     @Service.timer(_LOOK_EVERY_SECONDS)
-    async def _look(self) -> None:
-        await asyncio.to_thread(self._models.look)
+    async def _look_often(self) -> None:
+        await self.look()
+
+    async def look(self) -> None:
+        """Look whether the registry points elsewhere now."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._models.look)
 
 
 class LoopService(_Part):
