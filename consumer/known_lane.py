@@ -86,6 +86,7 @@ class _Invalid(NamedTuple):
 class _Batch:
     """What a batch led to, counted in plain Python and told to Prometheus once."""
 
+    first_seen: datetime
     offsets: dict[int, int] = field(default_factory=dict)
     consumed: int = 0
     answers: dict[Shape, int] = field(default_factory=dict)
@@ -251,8 +252,8 @@ class KnownLane:
     def _handle(self, messages: list[Any]) -> None:
         # Any: a message's partition and offset are None only where there is an error, which costs nothing to trust.
         started = time.perf_counter()
-        batch = _Batch()
         moment = Moment.now(self._deadline)
+        batch = _Batch(moment.at)
         champion = self._models.champion
         rewind: dict[int, int] = {}
         produce, table, live, table_next = self._outbox.produce, self._table, self._live, self._table_next
@@ -282,7 +283,7 @@ class KnownLane:
             try:
                 received = read_headers(message)
             except InvalidEventError as error:
-                self._reject(_Invalid(message, None, error.reason, str(error), None), batch, moment.at)
+                self._reject(message, None, error, batch, None)
                 continue
             # Off, and with nothing to carry on, a trace costs this one question.
             trace = begin_trace(events_topic, partition, offset, received) if received or is_tracing else None
@@ -293,7 +294,7 @@ class KnownLane:
                     )
                 event = decode_track_event(value)
             except InvalidEventError as error:
-                self._reject(_Invalid(message, received, error.reason, str(error), trace), batch, moment.at)
+                self._reject(message, received, error, batch, trace)
                 continue
             if trace is not None:
                 trace.stage("decode event")
@@ -305,7 +306,7 @@ class KnownLane:
                 try:
                     self._forward(message, received, event, trace, refresh=False)
                 except InvalidEventError as error:
-                    self._reject(_Invalid(message, received, error.reason, str(error), trace), batch, moment.at)
+                    self._reject(message, received, error, batch, trace)
                     continue
                 batch.forwarded += 1
                 if trace is not None:
@@ -329,7 +330,7 @@ class KnownLane:
                 shape.model_version != champion.version or shape.feature_version != champion.feature_version
             ) and not shape.is_corrected:
                 batch.refreshed += self._refresh(message, received, event, trace)
-        self._bury(batch, moment.at)
+        self._bury(batch)
         overruled = self._publish_overruling()
         self._count_attempts(batch)
         if self._finish(batch, rewind, must_commit=overruled) and batch.consumed:
@@ -392,12 +393,14 @@ class KnownLane:
             self._consumer.seek(TopicPartition(TRACK_EVENTS.name, partition, offset))
         return True
 
-    def _reject(self, invalid: _Invalid, batch: _Batch, first_seen: datetime) -> None:
-        batch.invalid.append(invalid)
+    def _reject(
+        self, message: Message, received: Received, error: InvalidEventError, batch: _Batch, trace: Trace | None
+    ) -> None:
+        batch.invalid.append(_Invalid(message, received, error.reason, str(error), trace))
         if len(batch.invalid) == _BURIED_TOGETHER:
-            self._bury(batch, first_seen)
+            self._bury(batch)
 
-    def _bury(self, batch: _Batch, first_seen: datetime) -> None:
+    def _bury(self, batch: _Batch) -> None:
         """Make dead letters of a batch's invalid messages.
 
         Some at a time: one by one between the valid ones, each costs twice as much; all at the end, nothing is done
@@ -417,7 +420,7 @@ class KnownLane:
                 reason=reason,
                 message=explanation,
                 attempts=1,
-                first_seen=first_seen,
+                first_seen=batch.first_seen,
             )
             self._outbox.produce(DEAD_LETTERS.name, letter.value, letter.key, letter.headers)
             batch.dead_letters[reason] = batch.dead_letters.get(reason, 0) + 1

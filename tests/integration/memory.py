@@ -24,7 +24,8 @@ def full_memory(directory: Path) -> Generator[None]:
     """
     path = directory / "memory"
     with path.open("wb") as file:
-        file.truncate(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        size = file.truncate(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    print(f"filling {size / 2**30:.0f} GB of free memory ...", flush=True)
     try:
         chunk = bytearray(_READ_BYTES)
         with path.open("rb", buffering=0) as file:
