@@ -7,8 +7,9 @@ added after them, so that ``emotion-stream dead-letters replay`` can give the or
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from msgspec import Struct
@@ -96,19 +97,25 @@ def build_dead_letter(
         Ready to produce.
     """
     received = header_list(headers)
+    source = source_headers(topic, partition, offset)
     # Only what this service forwarded says where it came from; on an input topic anyone may have written that.
-    forwarded = topic == TRACK_ANALYSIS.name
-    origin = {name: value for name, value in received if len(value or b"") <= _MAX_ORIGIN_BYTES} if forwarded else {}
-    added: Sequence[tuple[str, bytes | None]] = (
-        (REASON, str(reason).encode()),
+    if topic == TRACK_ANALYSIS.name:
+        origin = {name: value for name, value in received if len(value or b"") <= _MAX_ORIGIN_BYTES}
+        source = [(name, origin.get(name) or value) for name, value in source]
+    added = [
+        (REASON, reason.encode()),
         (MESSAGE, clean_message(message).encode()),
-        (SOURCE_TOPIC, origin.get(SOURCE_TOPIC) or topic.encode()),
-        (SOURCE_PARTITION, origin.get(SOURCE_PARTITION) or str(partition).encode()),
-        (SOURCE_OFFSET, origin.get(SOURCE_OFFSET) or str(offset).encode()),
+        *source,
         (ATTEMPTS, str(attempts).encode()),
-        (FIRST_SEEN, first_seen.astimezone(UTC).isoformat().replace("+00:00", "Z").encode()),
-    )
-    return DeadLetter(key=key, value=value, headers=[*original_headers(received), *added])
+        (FIRST_SEEN, _rfc3339(first_seen)),
+    ]
+    return DeadLetter(key=key, value=value, headers=original_headers(received) + added if received else added)
+
+
+@lru_cache(maxsize=16)
+def _rfc3339(moment: datetime) -> bytes:
+    # Remembered: the letters of a batch were first seen together, and writing it was a third of a letter's time.
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z").encode()
 
 
 def source_headers(topic: str, partition: int, offset: int) -> Headers:

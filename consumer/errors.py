@@ -30,6 +30,9 @@ from consumer.timing import Timing
 class Reason(StrEnum):
     """Why an event became a dead letter: the closed list of slugs."""
 
+    # A text's own: an enumeration's is written in Python, and differs from that of the text it is equal to.
+    __hash__ = str.__hash__
+
     INVALID_JSON = "invalid_json"
     SCHEMA = "schema"
     UNKNOWN_EVENT_TYPE = "unknown_event_type"

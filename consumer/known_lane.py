@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -71,10 +71,10 @@ _COORDINATOR_AWAY: Final = (
 )
 
 
-class _Invalid(NamedTuple):
+class _Invalid(msgspec.Struct, gc=False):
     """A message that will be a dead letter."""
 
-    message: Message
+    message: Any
     received: Received
     # Not the error: its traceback holds on to the whole batch until the garbage collector comes by.
     reason: Reason
@@ -406,26 +406,27 @@ class KnownLane:
         Some at a time: one by one between the valid ones, each costs twice as much; all at the end, nothing is done
         while Kafka takes the large ones.
         """
-        for message, received, reason, explanation, trace in batch.invalid:
-            if trace is not None:
-                received = with_context(header_list(received), trace.outgoing(DEAD_LETTERS.name))
-                batch.traces.append((trace, "dead-lettered"))
+        for invalid in batch.invalid:
+            message, received, reason = invalid.message, invalid.received, invalid.reason
+            if invalid.trace is not None:
+                received = with_context(header_list(received), invalid.trace.outgoing(DEAD_LETTERS.name))
+                batch.traces.append((invalid.trace, "dead-lettered"))
             letter = build_dead_letter(
                 topic=TRACK_EVENTS.name,
-                partition=message.partition() or 0,
-                offset=message.offset() or 0,
+                partition=message.partition(),
+                offset=message.offset(),
                 key=_bytes(message.key()),
                 value=_bytes(message.value()),
                 headers=received,
                 reason=reason,
-                message=explanation,
+                message=invalid.explanation,
                 attempts=1,
                 first_seen=batch.first_seen,
             )
             self._outbox.produce(DEAD_LETTERS.name, letter.value, letter.key, letter.headers)
             batch.dead_letters[reason] = batch.dead_letters.get(reason, 0) + 1
             if (shown := self._letters_shown.take()) is not None:
-                facts = _place(message) | {"reason": str(reason), "error": explanation, "attempts": 1} | shown
+                facts = _place(message) | {"reason": str(reason), "error": invalid.explanation, "attempts": 1} | shown
                 logger.warning("event dead-lettered", extra={"facts": facts})
         batch.invalid.clear()
 

@@ -136,21 +136,23 @@ class BatchOutbox:
         if self._must_begin:
             self._guarded(self._producer.begin_transaction)
             self._must_begin = False
-        extra: dict[str, Any] = {}
-        letter = None
-        if topic == DEAD_LETTERS.name:
-            letter = Outgoing(topic, key, value, headers)
-            # The client does not give a refused message's headers back, and here they are what matters.
-            extra["on_delivery"] = partial(self._letter_failed, letter)
+        # The client does not give a refused message's headers back, and a dead letter's are what matters.
+        on_delivery = partial(self._letter_failed, value, key, headers) if topic == DEAD_LETTERS.name else None
         while True:
             try:
-                return self._producer.produce(topic, value, key, headers=headers, **extra)  # type: ignore[arg-type]
+                return self._producer.produce(
+                    topic,
+                    value,
+                    key,
+                    on_delivery=on_delivery,
+                    headers=headers,  # type: ignore[arg-type]
+                )
             except BufferError:
                 self._producer.poll(_WAIT_SECONDS)
             except KafkaException as error:
                 # The client has a limit of its own, and refuses at once: a small message on the wire can be a large
                 # one when it is unpacked.
-                smaller = _without_original(error.args[0], letter) if letter is not None else None
+                smaller = _without_original(error.args[0], Outgoing(topic, key, value, headers))
                 if smaller is None:
                     raise BrokerError(f"cannot produce to {topic}: {error}") from error
                 return self.produce(smaller.topic, smaller.value, smaller.key, smaller.headers)
@@ -231,8 +233,10 @@ class BatchOutbox:
             self._metrics.produce_failures.labels(message.topic()).inc()
             self._errors.append((error, str(message.topic())))
 
-    def _letter_failed(self, letter: Outgoing, error: KafkaError | None, message: Message) -> None:
-        smaller = _without_original(error, letter)
+    def _letter_failed(
+        self, value: bytes | None, key: bytes | None, headers: Headers, error: KafkaError | None, message: Message
+    ) -> None:
+        smaller = _without_original(error, Outgoing(DEAD_LETTERS.name, key, value, headers))
         if smaller is not None:
             self._too_large.append(smaller)
         else:
