@@ -37,8 +37,9 @@ def test_decode_valid_event_gives_fields() -> None:
     assert event.position_seconds == 12.0
 
 
-def test_decode_unknown_field_is_ignored() -> None:
-    assert decode_track_event(encode(new_field={"a": 1})).event_id == "e-1"
+@pytest.mark.parametrize("size", [1, 5000])
+def test_decode_unknown_field_is_ignored(size: int) -> None:
+    assert decode_track_event(encode(new_field={"a": "x" * size})).event_id == "e-1"
 
 
 @pytest.mark.parametrize(
@@ -54,6 +55,11 @@ def test_decode_unknown_field_is_ignored() -> None:
         (encode(event_id=7), Reason.SCHEMA),
         (encode(event_type="track_deleted"), Reason.UNKNOWN_EVENT_TYPE),
         (encode(event_type=3), Reason.SCHEMA),
+        (encode(event_type="played" * 1000), Reason.UNKNOWN_EVENT_TYPE),
+        (encode(event_type=3, more="x" * 5000), Reason.SCHEMA),
+        (encode(event_type="track_paused", more="x" * 5000), Reason.UNKNOWN_EVENT_TYPE),
+        (encode(more="x" * 5000)[:-1], Reason.INVALID_JSON),
+        (b'["' + b"x" * 5000 + b'"]', Reason.SCHEMA),
         (encode(occurred_at="yesterday"), Reason.SCHEMA),
         (encode(occurred_at="2026-01-01T12:00:00"), Reason.SCHEMA),
         (encode(track_id=""), Reason.SCHEMA),
