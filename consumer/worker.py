@@ -1,6 +1,8 @@
 """The worker: its parts put together, run until a signal or a failure, ended within a bounded time."""
 
 import asyncio
+import contextlib
+import ctypes
 import gc
 import logging
 import os
@@ -42,6 +44,11 @@ _STOP_SECONDS: Final = 1.5
 _CRASH_STOP_SECONDS: Final = 5.0
 # Python's own 700 is for programs that make garbage in cycles; here almost none is. A batch is 20,000 objects.
 _COLLECT_EVERY_OBJECTS: Final = 50_000
+# glibc's parameters (malloc.h), and its own greatest threshold for blocks that are mapped one by one.
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3
+_KEPT_FREE_BYTES: Final = 64 * 2**20
+_MAPPED_FROM_BYTES: Final = 32 * 2**20
 
 
 class Worker(Service):
@@ -108,7 +115,7 @@ class Worker(Service):
         return [part for part in self._parts if part is not None]
 
     async def on_started(self) -> None:
-        """Take what was imported and loaded out of the garbage collector's sight.
+        """Take what was imported and loaded out of the garbage collector's sight, and keep what a batch is made of.
 
         A full collection of it holds every thread of ours up for some 130 ms, the known lane's too. The rest is looked
         through when a batch or two have come, not thirty times while one is being answered.
@@ -116,6 +123,7 @@ class Worker(Service):
         gc.collect()
         gc.freeze()
         gc.set_threshold(_COLLECT_EVERY_OBJECTS)
+        keep_freed_memory()
 
     async def drain(self) -> None:
         """Stop consuming, finish or abandon what is in flight, flush and commit."""
@@ -215,3 +223,15 @@ def _conditions(settings: Settings) -> list[str]:
 def _transactional_id(settings: Settings) -> str:
     """Name this worker so that after a restart it fences off what is left of itself, and nobody else."""
     return f"{settings.known_group_id}-{socket.gethostname()}-{settings.metrics_port or os.getpid()}"
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep the memory of one batch for the next one, instead of giving it back in between.
+
+    It gives back what is free beyond 128 kB: a large message was then put into pages that the kernel cleared one by
+    one for it, which took four times as long as copying it. Elsewhere than on glibc nothing is changed.
+    """
+    with contextlib.suppress(AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_TRIM_THRESHOLD, _KEPT_FREE_BYTES)
+        mallopt(_M_MMAP_THRESHOLD, _MAPPED_FROM_BYTES)
