@@ -109,7 +109,7 @@ def build_dead_letter(
         (ATTEMPTS, str(attempts).encode()),
         (FIRST_SEEN, _rfc3339(first_seen)),
     ]
-    return DeadLetter(key=key, value=value, headers=original_headers(received) + added if received else added)
+    return DeadLetter(key=key, value=value, headers=original_headers(received) + added)
 
 
 @lru_cache(maxsize=16)

@@ -10,10 +10,9 @@ import statistics
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
-from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from typing import NamedTuple
@@ -67,8 +66,11 @@ def test_known_lane_alone_under_poison_in_five_percent_of_the_stream(
         # The first one warms the broker up: it compiles itself on the same cores. Then good, bad, bad, good.
         for share in (0.05, *islice(cycle((0.0, 0.05, 0.05, 0.0)), 2 * PAIRS)):
             before = len(platform.book)
-            send = partial(platform.mix, catalogue, BACKLOG, poison_share=share, shapes=shapes)
-            work_off(bootstrap, known, platform, send)
+            # Halted meanwhile, not ended: a start would be measured with it.
+            _signal(known, signal.SIGSTOP)
+            platform.mix(catalogue, BACKLOG, poison_share=share, shapes=shapes)
+            platform.flush()
+            work_off(bootstrap, known)
             turns.append((share, list(islice(platform.book, before, None))))
         new.start()
         verdict = auditor.settle(platform.entries, 300)
@@ -89,16 +91,12 @@ def test_known_lane_alone_under_poison_in_five_percent_of_the_stream(
         assert statistics.median(ratios) >= 0.9
 
 
-def work_off(bootstrap: str, known: WorkerProcess, platform: Platform, send: Callable[[], None]) -> None:
-    """Let a backlog wait for the known lane, and wait until it is through.
+def work_off(bootstrap: str, known: WorkerProcess) -> None:
+    """Let the halted known lane go on, and wait until it is through with its backlog.
 
-    The worker is halted meanwhile, not ended: a start would be measured with it. Nothing else runs: at full speed,
-    poison that only an analysis finds out asks for some 900 analyses a second, and on the same cores they would be
-    what is measured, as would an auditor that reads along.
+    Nothing else runs: at full speed, poison that only an analysis finds out asks for some 900 analyses a second, and
+    on the same cores they would be what is measured, as would an auditor that reads along.
     """
-    _signal(known, signal.SIGSTOP)
-    send()
-    platform.flush()
     # The backlog goes to the disk now, not while it is worked off.
     os.sync()
     _signal(known, signal.SIGCONT)
