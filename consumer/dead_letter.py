@@ -104,12 +104,18 @@ def build_dead_letter(
         source = [(name, origin.get(name) or value) for name, value in source]
     added = [
         (REASON, reason.encode()),
-        (MESSAGE, clean_message(message).encode()),
+        (MESSAGE, _cleaned(message[:_LOOKED_AT_CHARACTERS])),
         *source,
         (ATTEMPTS, str(attempts).encode()),
         (FIRST_SEEN, _rfc3339(first_seen)),
     ]
     return DeadLetter(key=key, value=value, headers=original_headers(received) + added)
+
+
+@lru_cache(maxsize=256)
+def _cleaned(message: str) -> bytes:
+    # Remembered: what is wrong with one message is usually wrong with the next.
+    return clean_message(message).encode()
 
 
 @lru_cache(maxsize=16)

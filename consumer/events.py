@@ -6,9 +6,10 @@ languages, and a contract test holds the two together.
 """
 
 import hashlib
+import sys
 import uuid
 from datetime import datetime
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -187,13 +188,63 @@ _track_event_decoder: Final = msgspec.json.Decoder(TrackEvent)
 _feedback_event_decoder: Final = msgspec.json.Decoder(FeedbackEvent)
 
 
-def decode_track_event(value: bytes | None) -> TrackEvent:
+class Refusal(NamedTuple):
+    """Why bytes are no event.
+
+    Parameters
+    ----------
+    reason : Reason
+        The slug of the dead letter.
+    message : str
+        What was expected and what came.
+    """
+
+    reason: Reason
+    message: str
+
+
+# Looked up once: an enumeration's members are found by Python code.
+_SCHEMA: Final = Reason.SCHEMA
+_INVALID_JSON: Final = Reason.INVALID_JSON
+_UNKNOWN_EVENT_TYPE: Final = Reason.UNKNOWN_EVENT_TYPE
+_EVENT_TOO_LARGE: Final = Reason.EVENT_TOO_LARGE
+
+
+def read_track_event(value: bytes | None, max_bytes: int = sys.maxsize) -> TrackEvent | Refusal:
+    """Decode and validate one message value, and return what is wrong with it instead of raising it.
+
+    Raising and catching takes as long as all else that is done for a dead letter, and in a bad hour there is one for
+    every other message.
+
+    Parameters
+    ----------
+    value : bytes or None
+        The Kafka message's value.
+    max_bytes : int
+        Longest value to look at; any by default.
+
+    Returns
+    -------
+    TrackEvent or Refusal
+        The validated event; or why there is none, with reason ``event_too_large``, ``invalid_json`` if the bytes are
+        not JSON, ``unknown_event_type`` if only the type is unknown, ``schema`` if a field is missing or has the wrong
+        type or range.
+    """
+    if value is not None and _LARGE_EVENT_BYTES < len(value) <= max_bytes and _has_endless_event_type(value):
+        verdict = f"Invalid enum value of more than {_MAX_EVENT_TYPE_CHARACTERS} characters - at `$.event_type`"
+        return Refusal(_UNKNOWN_EVENT_TYPE, verdict)
+    return _read(_track_event_decoder, value, max_bytes)
+
+
+def decode_track_event(value: bytes | None, max_bytes: int = sys.maxsize) -> TrackEvent:
     """Decode and validate one message value.
 
     Parameters
     ----------
     value : bytes or None
         The Kafka message's value.
+    max_bytes : int
+        Longest value to look at; any by default.
 
     Returns
     -------
@@ -203,24 +254,20 @@ def decode_track_event(value: bytes | None) -> TrackEvent:
     Raises
     ------
     InvalidEventError
-        With reason ``invalid_json`` if the bytes are not JSON, ``unknown_event_type`` if only the type is unknown,
-        ``schema`` if a field is missing or has the wrong type or range.
+        For the reasons that ``read_track_event`` returns.
     """
-    if value is not None and len(value) > _LARGE_EVENT_BYTES and _has_endless_event_type(value):
-        raise InvalidEventError(
-            f"Invalid enum value of more than {_MAX_EVENT_TYPE_CHARACTERS} characters - at `$.event_type`",
-            reason=Reason.UNKNOWN_EVENT_TYPE,
-        )
-    return _decode(_track_event_decoder, value)
+    return _or_raise(read_track_event(value, max_bytes))
 
 
-def decode_feedback_event(value: bytes | None) -> FeedbackEvent:
+def decode_feedback_event(value: bytes | None, max_bytes: int = sys.maxsize) -> FeedbackEvent:
     """Decode and validate one message value of ``emotion-feedback``.
 
     Parameters
     ----------
     value : bytes or None
         The Kafka message's value.
+    max_bytes : int
+        Longest value to look at; any by default.
 
     Returns
     -------
@@ -230,13 +277,19 @@ def decode_feedback_event(value: bytes | None) -> FeedbackEvent:
     Raises
     ------
     InvalidEventError
-        With reason ``invalid_json`` if the bytes are not JSON, ``schema`` if a field is missing or has the wrong type
-        or range.
+        With reason ``event_too_large``, ``invalid_json`` if the bytes are not JSON, ``schema`` if a field is missing or
+        has the wrong type or range.
     """
-    event = _decode(_feedback_event_decoder, value)
+    event = _or_raise(_read(_feedback_event_decoder, value, max_bytes))
     if event.kind == "label" and event.label is None:
         raise InvalidEventError("expected a label with kind `label`, got none", reason=Reason.SCHEMA)
     return event
+
+
+def _or_raise(read: Event | Refusal) -> Event:
+    if isinstance(read, Refusal):
+        raise InvalidEventError(read.message, reason=read.reason)
+    return read
 
 
 def _has_endless_event_type(value: bytes) -> bool:
@@ -249,16 +302,17 @@ def _has_endless_event_type(value: bytes) -> bool:
     return False
 
 
-def _decode(decoder: msgspec.json.Decoder[Event], value: bytes | None) -> Event:
+def _read(decoder: msgspec.json.Decoder[Event], value: bytes | None, max_bytes: int) -> Event | Refusal:
     if value is None:
-        raise InvalidEventError("expected a JSON object, got a null value", reason=Reason.INVALID_JSON)
+        return Refusal(_INVALID_JSON, "expected a JSON object, got a null value")
+    if len(value) > max_bytes:
+        return Refusal(_EVENT_TOO_LARGE, f"expected at most {max_bytes} bytes, got {len(value)}")
     try:
         return decoder.decode(value)
     except msgspec.ValidationError as error:
         verdict = str(error)
         # At its ends: between them stands what the event says, which may be anything.
         unknown_type = verdict.startswith("Invalid enum value") and verdict.endswith("`$.event_type`")
-        reason = Reason.UNKNOWN_EVENT_TYPE if unknown_type else Reason.SCHEMA
-        raise InvalidEventError(shorten(verdict, _MAX_VERDICT_CHARACTERS), reason=reason) from error
+        return Refusal(_UNKNOWN_EVENT_TYPE if unknown_type else _SCHEMA, shorten(verdict, _MAX_VERDICT_CHARACTERS))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidEventError(f"not JSON: {error}", reason=Reason.INVALID_JSON) from error
+        return Refusal(_INVALID_JSON, f"not JSON: {error}")

@@ -205,12 +205,7 @@ class FeedbackReader:
     def _take(self, message: Message, partition: int, *, is_again: bool) -> bool:
         """Take in one message; False if its partition is not ours any more."""
         value = cast(Any, message.value())
-        if value is not None and len(value) > self._settings.max_event_bytes:
-            raise InvalidEventError(
-                f"expected at most {self._settings.max_event_bytes} bytes, got {len(value)}",
-                reason=Reason.EVENT_TOO_LARGE,
-            )
-        event = decode_feedback_event(value)
+        event = decode_feedback_event(value, self._settings.max_event_bytes)
         found = self._lane.table.find(partition, event.track_id)
         while found is None and not is_again and self._may_still_come(event):
             self._stopping.wait(0.05)

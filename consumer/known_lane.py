@@ -25,7 +25,7 @@ from consumer.answers import Moment, build_answer, track_emotion_headers
 from consumer.client_log import client_logger
 from consumer.dead_letter import DeadLetterLimit, build_dead_letter, header_bytes, header_list
 from consumer.errors import BrokerError, ConfigurationError, EmotionServiceError, InvalidEventError, Reason
-from consumer.events import TrackEvent, decode_track_event
+from consumer.events import Refusal, TrackEvent, read_track_event
 from consumer.forwarding import forwarded_headers
 from consumer.health import Health
 from consumer.kafka_config import consumer_config
@@ -76,9 +76,8 @@ class _Invalid(msgspec.Struct, gc=False):
 
     message: Any
     received: Received
-    # Not the error: its traceback holds on to the whole batch until the garbage collector comes by.
-    reason: Reason
-    explanation: str
+    # Not an error: its traceback would hold on to the whole batch until the garbage collector comes by.
+    refusal: Refusal
     trace: Trace | None
 
 
@@ -283,18 +282,13 @@ class KnownLane:
             try:
                 received = read_headers(message)
             except InvalidEventError as error:
-                self._reject(message, None, error, batch, None)
+                self._reject(message, None, Refusal(error.reason, str(error)), batch, None)
                 continue
             # Off, and with nothing to carry on, a trace costs this one question.
             trace = begin_trace(events_topic, partition, offset, received) if received or is_tracing else None
-            try:
-                if value is not None and len(value) > max_bytes:
-                    raise InvalidEventError(
-                        f"expected at most {max_bytes} bytes, got {len(value)}", reason=Reason.EVENT_TOO_LARGE
-                    )
-                event = decode_track_event(value)
-            except InvalidEventError as error:
-                self._reject(message, received, error, batch, trace)
+            event = read_track_event(value, max_bytes)
+            if isinstance(event, Refusal):
+                self._reject(message, received, event, batch, trace)
                 continue
             if trace is not None:
                 trace.stage("decode event")
@@ -306,7 +300,7 @@ class KnownLane:
                 try:
                     self._forward(message, received, event, trace, refresh=False)
                 except InvalidEventError as error:
-                    self._reject(message, received, error, batch, trace)
+                    self._reject(message, received, Refusal(error.reason, str(error)), batch, trace)
                     continue
                 batch.forwarded += 1
                 if trace is not None:
@@ -394,9 +388,9 @@ class KnownLane:
         return True
 
     def _reject(
-        self, message: Message, received: Received, error: InvalidEventError, batch: _Batch, trace: Trace | None
+        self, message: Message, received: Received, refusal: Refusal, batch: _Batch, trace: Trace | None
     ) -> None:
-        batch.invalid.append(_Invalid(message, received, error.reason, str(error), trace))
+        batch.invalid.append(_Invalid(message, received, refusal, trace))
         if len(batch.invalid) == _BURIED_TOGETHER:
             self._bury(batch)
 
@@ -407,7 +401,7 @@ class KnownLane:
         while Kafka takes the large ones.
         """
         for invalid in batch.invalid:
-            message, received, reason = invalid.message, invalid.received, invalid.reason
+            message, received, (reason, explanation) = invalid.message, invalid.received, invalid.refusal
             if invalid.trace is not None:
                 received = with_context(header_list(received), invalid.trace.outgoing(DEAD_LETTERS.name))
                 batch.traces.append((invalid.trace, "dead-lettered"))
@@ -419,14 +413,14 @@ class KnownLane:
                 value=_bytes(message.value()),
                 headers=received,
                 reason=reason,
-                message=invalid.explanation,
+                message=explanation,
                 attempts=1,
                 first_seen=batch.first_seen,
             )
             self._outbox.produce(DEAD_LETTERS.name, letter.value, letter.key, letter.headers)
             batch.dead_letters[reason] = batch.dead_letters.get(reason, 0) + 1
             if (shown := self._letters_shown.take()) is not None:
-                facts = _place(message) | {"reason": str(reason), "error": invalid.explanation, "attempts": 1} | shown
+                facts = _place(message) | {"reason": str(reason), "error": explanation, "attempts": 1} | shown
                 logger.warning("event dead-lettered", extra={"facts": facts})
         batch.invalid.clear()
 

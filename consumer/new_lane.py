@@ -252,7 +252,7 @@ class NewLane:
         self._metrics.events_in_progress.labels(LANE).set(len(self._order))
         trace = self._tracing.begin(TRACK_ANALYSIS.name, message.partition, message.offset, message.headers)
         try:
-            event = self._decode(message.value)
+            event = decode_track_event(message.value, self._settings.max_event_bytes)
         except InvalidEventError as error:
             self._start(self._bury_invalid(message, error, trace))
             return
@@ -561,14 +561,6 @@ class NewLane:
         finally:
             self._delivering -= 1
             self._notify()
-
-    def _decode(self, value: bytes | None) -> TrackEvent:
-        if value is not None and len(value) > self._settings.max_event_bytes:
-            raise InvalidEventError(
-                f"expected at most {self._settings.max_event_bytes} bytes, got {len(value)}",
-                reason=Reason.EVENT_TOO_LARGE,
-            )
-        return decode_track_event(value)
 
     def _is_ours(self, message: Incoming) -> bool:
         return self._order.is_in_flight(message.partition, message.offset)
