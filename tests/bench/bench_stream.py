@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="turns of each contestant")
     parser.add_argument("--events", type=int, default=100_000, help="known tracks' plays a turn")
-    parser.add_argument("--analyses", type=int, default=240, help="new tracks a turn")
+    parser.add_argument("--analyses", type=int, default=400, help="new tracks a turn")
     parser.add_argument("--tracks", type=int, default=1_000_000, help="tracks to restore")
     parser.add_argument("--latency-seconds", type=float, default=60)
     parser.add_argument("--peers-python", help="interpreter of the environment that has Quix Streams")

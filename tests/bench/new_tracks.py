@@ -1,6 +1,7 @@
 """The stream bench's new lane: tracks a second beside the ear alone, and where the processor time goes."""
 
 import contextlib
+import itertools
 import os
 import statistics
 import subprocess
@@ -45,6 +46,8 @@ def new_lane(bench: Bench, broker_pid: int, rounds: int, analyses: int, latency_
                 ear.append(one)
                 ears.append(every)
                 stream.append(run)
+        # Each turn of the stream stands between two of the ear: a machine that slows down meanwhile is neither's doing.
+        ear.append(_hear_alone(path, analyses // cores, processes=1))
         ratio = _print(ear, ears, stream, cores)
         rate = statistics.median(run.rate for run in stream)
         return [
@@ -114,7 +117,10 @@ def _hear_alone(path: Path, analyses: int, *, processes: int) -> Run:
 
 
 def _print(ear: list[Run], ears: list[Run], stream: list[NewRun], cores: int) -> float:
-    """Print the turns; give the median ratio of the stream to as many ears as there are cores, undisturbed."""
+    """Print the turns; give the median ratio of the stream to as many ears as there are cores, undisturbed.
+
+    One turn of the ear more than of the stream: each of the stream's is held against the mean of those around it.
+    """
 
     def to(theirs: list[float]) -> list[float]:
         return [run.rate / rate for run, rate in zip(stream, theirs, strict=True)]
@@ -122,7 +128,7 @@ def _print(ear: list[Run], ears: list[Run], stream: list[NewRun], cores: int) ->
     def told(ratios: list[float]) -> str:
         return f"{statistics.median(ratios):.2f} (turns: {', '.join(f'{ratio:.2f}' for ratio in ratios)})"
 
-    to_cores = to([cores * run.rate for run in ear])
+    to_cores = to([cores * (before.rate + after.rate) / 2 for before, after in itertools.pairwise(ear)])
     spent = {who: statistics.median(run.cpu_milliseconds[who] for run in stream) for who in stream[0].cpu_milliseconds}
     alone, together = (statistics.median(run.cpu_microseconds for run in runs) / 1000 for runs in (ear, ears))
     print(f"\nnew lane, new tracks of 30 s, {len(stream)} turns, {cores} cores")
