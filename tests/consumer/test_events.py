@@ -6,7 +6,13 @@ import uuid
 import pytest
 
 from consumer.errors import InvalidEventError, Reason
-from consumer.events import EVENT_NAMESPACE, decode_feedback_event, decode_track_event, emotion_event_id
+from consumer.events import (
+    EVENT_NAMESPACE,
+    decode_feedback_event,
+    decode_track_event,
+    emotion_event_id,
+    read_track_event,
+)
 
 EVENT = {
     "schema_version": 1,
@@ -71,6 +77,13 @@ def test_decode_bad_value_raises_with_reason(value: bytes | None, reason: Reason
     with pytest.raises(InvalidEventError) as caught:
         decode_track_event(value)
     assert caught.value.reason is reason
+
+
+@pytest.mark.parametrize("value", [encode(), encode(event_type="a-" * 5000), b"\xff" * 9000])
+def test_decode_value_longer_than_allowed_is_not_looked_at(value: bytes) -> None:
+    refusal = read_track_event(value, len(value) - 1)
+    assert refusal == (Reason.EVENT_TOO_LARGE, f"expected at most {len(value) - 1} bytes, got {len(value)}")
+    assert read_track_event(value, len(value)) != refusal
 
 
 def test_emotion_event_id_is_deterministic_and_version_bound() -> None:
