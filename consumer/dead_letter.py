@@ -104,18 +104,12 @@ def build_dead_letter(
         source = [(name, origin.get(name) or value) for name, value in source]
     added = [
         (REASON, reason.encode()),
-        (MESSAGE, _cleaned(message[:_LOOKED_AT_CHARACTERS])),
+        (MESSAGE, clean_message(message).encode()),
         *source,
         (ATTEMPTS, str(attempts).encode()),
         (FIRST_SEEN, _rfc3339(first_seen)),
     ]
     return DeadLetter(key=key, value=value, headers=original_headers(received) + added)
-
-
-@lru_cache(maxsize=256)
-def _cleaned(message: str) -> bytes:
-    # Remembered: what is wrong with one message is usually wrong with the next.
-    return clean_message(message).encode()
 
 
 @lru_cache(maxsize=16)
@@ -209,7 +203,13 @@ def clean_message(message: str) -> str:
         At most ``MAX_MESSAGE_CHARACTERS`` characters; URL credentials and parameters replaced by ``...``.
     """
     # Cut first: an exception can quote a whole event, or what a hostile server said.
-    hidden = hide_url_secrets(message[:_LOOKED_AT_CHARACTERS])
+    return _clean(message[:_LOOKED_AT_CHARACTERS])
+
+
+@lru_cache(maxsize=256)
+def _clean(text: str) -> str:
+    # Remembered: what is wrong with one message is usually wrong with the next.
+    hidden = hide_url_secrets(text)
     line = hidden if hidden.isprintable() else one_line(hidden)
     return line if len(line) <= MAX_MESSAGE_CHARACTERS else line[: MAX_MESSAGE_CHARACTERS - 1] + "…"
 
