@@ -142,9 +142,7 @@ class Platform:
 
     def poison(self, track_id: str, shape: Poison) -> None:
         """Produce one event that must become a dead letter."""
-        reason, spoil = shape
-        event = self._event(track_id)
-        self._produce(Entry(event["event_id"], track_id, spoil(event, self.folder), "dead_letter", reason))
+        self._produce(self._spoilt(track_id, shape))
 
     def mix(
         self,
@@ -160,10 +158,23 @@ class Platform:
         known track is answered without opening it.
         """
         for _ in range(count):
-            if self._rng.random() < poison_share:
-                self.poison(f"poison-{self._rng.randrange(10**9)}", self._rng.choice(shapes))
-            else:
-                self.play(self._rng.choice(tracks))
+            self._produce(self._draw(tracks, poison_share, shapes))
+
+    def prepare(
+        self,
+        tracks: Sequence[str],
+        count: int,
+        *,
+        poison_share: float = 0.0,
+        shapes: Sequence[Poison] = POISON,
+    ) -> list[Entry]:
+        """Write the events of ``mix`` without sending them, which takes many times as long as to ``send`` them."""
+        return [self._draw(tracks, poison_share, shapes) for _ in range(count)]
+
+    def send(self, entries: Iterable[Entry]) -> None:
+        """Produce prepared events."""
+        for entry in entries:
+            self._produce(entry)
 
     def flush(self, timeout_seconds: float = 120.0) -> None:
         """Wait until Kafka has every event, and raise if it refused any."""
@@ -172,6 +183,21 @@ class Platform:
             raise RuntimeError(f"{left} inputs unsent, failures {self._failures[:3]}")
         if self._unplaced:
             self._find_places()
+
+    def _draw(self, tracks: Sequence[str], poison_share: float, shapes: Sequence[Poison]) -> Entry:
+        if self._rng.random() < poison_share:
+            return self._spoilt(f"poison-{self._rng.randrange(10**9)}", self._rng.choice(shapes))
+        event = self._event(self._rng.choice(tracks))
+        return self._entry(event, _json(event))
+
+    def _spoilt(self, track_id: str, shape: Poison) -> Entry:
+        reason, spoil = shape
+        event = self._event(track_id)
+        return Entry(event["event_id"], track_id, spoil(event, self.folder), "dead_letter", reason)
+
+    def _entry(self, event: dict[str, Any], value: bytes, **changes: Any) -> Entry:
+        digest = self._digests.get(event["audio_uri"])
+        return Entry(event["event_id"], event["track_id"], value, audio_sha256=digest, **changes)
 
     def _event(self, track_id: str, *, audio_uri: str | None = None) -> dict[str, Any]:
         return {
@@ -196,10 +222,9 @@ class Platform:
         **fields: Any,
     ) -> None:
         self._produce(
-            Entry(
-                event["event_id"], event["track_id"], _json(event, **fields), expected, reason, key=key,
-                headers=tuple(headers), may_be_stripped=may_be_stripped,
-                audio_sha256=self._digests.get(event["audio_uri"]),
+            self._entry(
+                event, _json(event, **fields), expected=expected, reason=reason, key=key, headers=tuple(headers),
+                may_be_stripped=may_be_stripped,
             ),
             self._packing_producer if packed else self._producer,
         )  # fmt: skip
