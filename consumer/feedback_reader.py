@@ -43,8 +43,8 @@ logger = logging.getLogger(__name__)
 
 _BATCH: Final = 200
 _POLL_SECONDS: Final = 0.5
-# Kafka answers as soon as there is a byte, and nobody is kept waiting by feedback on partitions that came just now: an
-# idle worker need not ask five times a second.
+# Kafka answers as soon as there is a byte, and nothing waits for feedback on partitions that came just now: an idle
+# worker need not ask five times a second.
 _FETCH_WAIT_MS: Final = 1000
 _FETCH_AHEAD_KILOBYTES: Final = 4 * 1024
 # Read again at a start, for the window of acceptance and the memory of ids.

@@ -67,7 +67,7 @@ def test_known_lane_alone_under_poison_in_five_percent_of_the_stream(
         # with poison and a healthy one, again and again.
         for shares in ([0.05, 0.0], [0.0], *[[0.05, 0.0]] * POISONED_TURNS):
             # Written before any of them is sent: no turn waits for that.
-            backlogs = [platform.prepare(catalogue, BACKLOG, poison_share=share, shapes=shapes) for share in shares]
+            backlogs = [list(platform.draw(catalogue, BACKLOG, poison_share=share, shapes=shapes)) for share in shares]
             for backlog in backlogs:
                 # Halted meanwhile, not ended: a start would be measured with it.
                 _signal(known, signal.SIGSTOP)

@@ -7,7 +7,7 @@ import random
 import threading
 import time
 import wave
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -157,22 +157,21 @@ class Platform:
         Poison comes under keys of its own: a spoiled ``audio_uri`` under a known track's key is no poison, since a
         known track is answered without opening it.
         """
-        for _ in range(count):
-            self._produce(self._draw(tracks, poison_share, shapes))
+        self.send(self.draw(tracks, count, poison_share=poison_share, shapes=shapes))
 
-    def prepare(
-        self,
-        tracks: Sequence[str],
-        count: int,
-        *,
-        poison_share: float = 0.0,
-        shapes: Sequence[Poison] = POISON,
-    ) -> list[Entry]:
-        """Write the events of ``mix`` without sending them, which takes many times as long as to ``send`` them."""
-        return [self._draw(tracks, poison_share, shapes) for _ in range(count)]
+    def draw(
+        self, tracks: Sequence[str], count: int, *, poison_share: float, shapes: Sequence[Poison]
+    ) -> Iterator[Entry]:
+        """Write the events of ``mix`` without sending them, each when it is asked for."""
+        for _ in range(count):
+            if self._rng.random() < poison_share:
+                yield self._spoilt(f"poison-{self._rng.randrange(10**9)}", self._rng.choice(shapes))
+            else:
+                event = self._event(self._rng.choice(tracks))
+                yield self._entry(event, _json(event))
 
     def send(self, entries: Iterable[Entry]) -> None:
-        """Produce prepared events."""
+        """Produce events as ``draw`` gives them."""
         for entry in entries:
             self._produce(entry)
 
@@ -183,12 +182,6 @@ class Platform:
             raise RuntimeError(f"{left} inputs unsent, failures {self._failures[:3]}")
         if self._unplaced:
             self._find_places()
-
-    def _draw(self, tracks: Sequence[str], poison_share: float, shapes: Sequence[Poison]) -> Entry:
-        if self._rng.random() < poison_share:
-            return self._spoilt(f"poison-{self._rng.randrange(10**9)}", self._rng.choice(shapes))
-        event = self._event(self._rng.choice(tracks))
-        return self._entry(event, _json(event))
 
     def _spoilt(self, track_id: str, shape: Poison) -> Entry:
         reason, spoil = shape
