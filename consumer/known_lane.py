@@ -1,12 +1,12 @@
-"""The known lane: consume a batch, look its tracks up, produce, wait for Kafka, commit.
+"""The known lane: consume, look the tracks up, produce, wait for Kafka, commit.
 
 A confluent-kafka loop in a thread of its own, an order of magnitude faster than a Faust agent. It reads
 ``track-events`` and ``track-emotions`` in one group with the range assignor, so partition *p* of both is on the same
 worker: the record of every track whose plays come here. Plays of known tracks are answered at once; uploads and plays
 of tracks never judged are forwarded; what is no event becomes a dead letter.
 
-Nothing is committed before everything a batch led to is acknowledged. The rebalance callbacks run inside ``poll``,
-between batches, so a partition is never given up with a batch half done.
+Nothing is committed before everything a batch led to is acknowledged. The rebalance callbacks run inside ``poll`` and
+``consume``, between the portions of a batch, and complete it: a partition is never given up with a batch half done.
 """
 
 import logging
@@ -57,6 +57,8 @@ _STOP_PATIENCE_SECONDS: Final = 5.0
 _COMMIT_EVERY_SECONDS: Final = 0.1
 _COMMIT_AGAIN_SECONDS: Final = 1.0
 _BURIED_TOGETHER: Final = 50
+# Of a batch at a time: Kafka takes the answers to one portion while the next is read, and their memory is the same.
+_PORTION_EVENTS: Final = 2000
 # The group's coordinator restarts, moves, or is out of reach: the commit is as good as ever, only later.
 _COORDINATOR_AWAY: Final = (
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
@@ -86,7 +88,9 @@ class _Batch:
     """What a batch led to, counted in plain Python and told to Prometheus once."""
 
     first_seen: datetime
+    started: float = field(default_factory=time.perf_counter)
     offsets: dict[int, int] = field(default_factory=dict)
+    rewind: dict[int, int] = field(default_factory=dict)
     consumed: int = 0
     answers: dict[Shape, int] = field(default_factory=dict)
     event_types: dict[str, int] = field(default_factory=dict)
@@ -147,6 +151,8 @@ class KnownLane:
         # Partitions of track-events whose table is restored: only their events may be answered.
         self._live: set[int] = set()
         self._generation = 0
+        # What was consumed and is not safe yet.
+        self._batch: _Batch | None = None
         self._positions: dict[int, int] = {}
         self._newest: dict[int, datetime] = {}
         self._uncommitted: dict[int, int] = {}
@@ -160,7 +166,7 @@ class KnownLane:
         self._records_shown = LogSample(DEAD_LETTERS_PER_SECOND)
         self._batches_shown = LogSample(1)
         self._not_shown = 0
-        self._failure: EmotionServiceError | None = None
+        self._failure: EmotionServiceError | Stopped | None = None
         self._consumer = Consumer(
             consumer_config(settings, settings.known_group_id)
             | {
@@ -219,9 +225,7 @@ class KnownLane:
         try:
             while not self._stopping.is_set():
                 self._heartbeat.beat()
-                messages = self._take()
-                if messages:
-                    self._handle(messages)
+                self._turn()
                 if self._failure is not None:
                     raise self._failure
                 self._commit_due()
@@ -230,37 +234,51 @@ class KnownLane:
         except Stopped:
             logger.warning("stopped while Kafka did not acknowledge; nothing of the last batch was committed")
         finally:
+            # Closing gives the partitions up: what failed must not be tried again then.
+            self._batch = None
             # Leaves the group at once, so that others need not wait for the session to time out.
             self._consumer.close()
 
-    def _take(self) -> list[Any]:
-        """Consume what there is: wait for a first message, then take those that are here already.
+    def _turn(self) -> None:
+        """Answer what there is, up to a batch, and wait until all of it is safe.
 
         Waiting for a batch to fill would hold every event up for the sake of the last one.
         """
+        most = self._settings.known_batch_events
+        portion = min(_PORTION_EVENTS, most)
+        messages, taken = self._take(portion), 0
+        while messages:
+            self._answer(messages)
+            taken += len(messages)
+            if len(messages) < portion or taken + portion > most:
+                break
+            messages = self._consumer.consume(portion, 0)
+        self._complete()
+
+    def _take(self, count: int) -> list[Any]:
+        """Wait for a first message, then take those that are here already, ``count`` in all."""
         first = self._consumer.poll(self._settings.poll_timeout_seconds)
         if first is None:
             return []
         # Taken after the poll, which may have called us with new partitions and then given their first message: an
         # end of a table, perhaps, that is said only once.
         generation = self._generation
-        rest = self._consumer.consume(self._settings.known_batch_events - 1, 0)
+        rest = self._consumer.consume(count - 1, 0)
         # A rebalance between the two: librdkafka has dropped what it held itself, the first message we held.
         return [first, *rest] if generation == self._generation else rest
 
-    def _handle(self, messages: list[Any]) -> None:
+    def _answer(self, messages: list[Any]) -> None:
         # Any: a message's partition and offset are None only where there is an error, which costs nothing to trust.
-        started = time.perf_counter()
         moment = Moment.now(self._deadline)
-        batch = _Batch(moment.at)
-        champion = self._models.champion
-        rewind: dict[int, int] = {}
+        if self._batch is None:
+            self._batch = _Batch(moment.at)
+        batch = self._batch
+        champion, rewind = self._models.champion, batch.rewind
         produce, table, live, table_next = self._outbox.produce, self._table, self._live, self._table_next
         answers, event_types, offsets, occurred = batch.answers, batch.event_types, batch.offsets, batch.occurred
         newest, max_bytes = self._newest, self._settings.max_event_bytes
         events_topic, emotion_events = TRACK_EVENTS.name, EMOTION_EVENTS.name
         begin_trace, is_tracing = self._tracing.begin, self._tracing.is_on
-        example: tuple[Message, TrackEvent, KnownTrack] | None = None
         for message in messages:
             if message.error() is not None:
                 self._on_message_error(message)
@@ -313,8 +331,8 @@ class KnownLane:
                 headers = headers + trace.outgoing(emotion_events)
                 batch.traces.append((trace, "emitted"))
             produce(emotion_events, answer.value, event.track_id.encode(), headers)
-            if example is None:
-                batch.example = example = message, event, track
+            if batch.example is None:
+                batch.example = message, event, track
             shape = track.shape
             answers[shape] = answers.get(shape, 0) + 1
             occurred.append(event.occurred_at.timestamp())
@@ -325,10 +343,16 @@ class KnownLane:
             ) and not shape.is_corrected:
                 batch.refreshed += self._refresh(message, received, event, trace)
         self._bury(batch)
+
+    def _complete(self) -> None:
+        """End the batch in hand, if there is one: wait until all of it is safe, acknowledge it and count it."""
+        batch, self._batch = self._batch, None
+        if batch is None:
+            return
         overruled = self._publish_overruling()
         self._count_attempts(batch)
-        if self._finish(batch, rewind, must_commit=overruled) and batch.consumed:
-            self._count(batch, time.perf_counter() - started)
+        if self._finish(batch, must_commit=overruled) and batch.consumed:
+            self._count(batch, time.perf_counter() - batch.started)
         self._show_table()
 
     def _show_answer(self, batch: _Batch, now: float) -> None:
@@ -368,7 +392,7 @@ class KnownLane:
             self._metrics.produce_attempts.labels(TRACK_EMOTIONS.name).inc(len(records))
         return bool(records)
 
-    def _finish(self, batch: _Batch, rewind: dict[int, int], *, must_commit: bool) -> bool:
+    def _finish(self, batch: _Batch, *, must_commit: bool) -> bool:
         """Wait until every outcome is safe, only then acknowledge their sources; False if nobody will see them."""
         self._outbox.finish()
         for trace, outcome in batch.traces:
@@ -383,7 +407,7 @@ class KnownLane:
             self._must_commit = True
             self._commit_due()
         self._positions.update(batch.offsets)
-        for partition, offset in rewind.items():
+        for partition, offset in batch.rewind.items():
             self._consumer.seek(TopicPartition(TRACK_EVENTS.name, partition, offset))
         return True
 
@@ -397,8 +421,7 @@ class KnownLane:
     def _bury(self, batch: _Batch) -> None:
         """Make dead letters of a batch's invalid messages.
 
-        Some at a time: one by one between the valid ones, each costs twice as much; all at the end, nothing is done
-        while Kafka takes the large ones.
+        Some at a time: one by one between the valid ones, each costs twice as much.
         """
         for invalid in batch.invalid:
             message, received, (reason, explanation) = invalid.message, invalid.received, invalid.refusal
@@ -521,14 +544,28 @@ class KnownLane:
         logger.info("partitions assigned", extra={"facts": {"lane": LANE, "partitions": sorted(events)}})
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        # Between batches: everything produced is safe. Commits still under way must arrive before the new owner asks.
+        self._complete_before_giving_up()
+        # Commits still under way must arrive before the new owner asks.
         self._commit_now()
         self._forget(partitions)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         logger.warning("partitions lost", extra={"facts": {"lane": LANE, "partitions": _numbers(partitions)}})
+        # Kafka takes no commit of it any more, and aborts it under transactions: its events are read again.
+        self._complete_before_giving_up()
         self._uncommitted.clear()
         self._forget(partitions)
+
+    def _complete_before_giving_up(self) -> None:
+        if self._batch is None:
+            return
+        # Whoever has the partitions next reads what was left to be read again.
+        self._batch.rewind.clear()
+        try:
+            self._complete()
+        except (EmotionServiceError, Stopped) as error:
+            # Not through librdkafka, which called us: the loop raises it.
+            self._failure = error
 
     def _forget(self, partitions: Iterable[TopicPartition]) -> None:
         self._generation += 1

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +17,7 @@ from consumer.forwarding import is_refresh
 from consumer.health import Health
 from consumer.known_lane import RESTORED, KnownLane
 from consumer.metrics import Metrics
+from consumer.outbox import Stopped
 from consumer.settings import Settings
 from consumer.topics import DEAD_LETTERS, EMOTION_EVENTS, TRACK_ANALYSIS, TRACK_EMOTIONS, TRACK_EVENTS
 from consumer.tracing import OFF, Tracing
@@ -85,7 +87,8 @@ class FakeConsumer:
         return None
 
     def consume(self, count: int, timeout: float) -> list[Message]:
-        return self._rest
+        given, self._rest = self._rest[:count], self._rest[count:]
+        return given
 
     def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> None:
         self.note("commit" if asynchronous else "commit and wait", offsets)
@@ -408,6 +411,92 @@ def test_first_message_of_a_batch_is_dropped_when_its_partition_is_taken_away_me
     bench.run(*steps, exchange, [event_of(3, track_event_json(occurred_at=datetime.now(UTC)))])
     assert bench.outbox.messages == []
     assert bench.consumer.noted("commit") == []
+
+
+@pytest.mark.parametrize(("most", "taken"), [(1, 1), (2, 2), (5, 4), (6, 6), (7, 6), (20, 7)])
+def test_batch_is_taken_in_portions_and_safe_as_a_whole(monkeypatch: pytest.MonkeyPatch, most: int, taken: int) -> None:
+    monkeypatch.setattr(known_lane, "_PORTION_EVENTS", 2)
+    bench = Bench(monkeypatch, known_batch_events=most)
+    answered: list[int] = []
+    bench.outbox.finish = lambda: answered.append(len(bench.outbox.to(EMOTION_EVENTS.name)))
+    events = [event_of(offset, track_event_json(f"e-{offset}")) for offset in range(7)]
+    bench.run(bench.assign(0), [record_of(0, track_emotion_json())], [end_of(0, 1)], events)
+    # Nothing before the whole batch; what the last portion leaves, the test's consumer does not give again.
+    assert answered == [0, 0, taken]
+    assert bench.consumer.noted("commit") == [[(TRACK_EVENTS.name, 0, taken)]]
+
+
+@pytest.mark.parametrize("callback", ["on_revoke", "on_lost"])
+def test_batch_is_completed_before_its_partition_is_given_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, callback: str
+) -> None:
+    monkeypatch.setattr(known_lane, "_PORTION_EVENTS", 2)
+    events = [event_of(offset, track_event_json(f"e-{offset}")) for offset in (3, 4)]
+    safe: list[int] = []
+
+    def given_up(count: int, timeout: float) -> list[Message]:
+        if count == 1:
+            return events[1:]
+        bench.outbox.finish = lambda: safe.append(len(bench.outbox.to(EMOTION_EVENTS.name)))
+        both = [TopicPartition(topic.name, 0) for topic in (TRACK_EVENTS, TRACK_EMOTIONS)]
+        bench.consumer.callbacks[callback](bench.consumer, both)
+        assert safe == [2]
+        # Fetched for the former owner.
+        return [event_of(5, track_event_json("e-5"))]
+
+    def exchange() -> None:
+        bench.consumer.consume = given_up
+
+    bench.run(bench.assign(0), [record_of(0, track_emotion_json()), end_of(0, 1)], exchange, events[:1])
+    assert len(bench.outbox.to(EMOTION_EVENTS.name)) == 2
+    waited = [[(TRACK_EVENTS.name, 0, 5)]] if callback == "on_revoke" else []
+    assert bench.consumer.noted("commit and wait") == waited
+    assert bench.consumer.noted("seek") == []
+    assert bench.value("emotion_events_consumed_total", lane="known") == 2
+
+
+def test_nothing_is_to_be_read_again_of_a_partition_that_is_given_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_lane, "_PORTION_EVENTS", 1)
+
+    def given_up(count: int, timeout: float) -> list[Message]:
+        if count:
+            bench.revoke(0)()
+        return []
+
+    def exchange() -> None:
+        bench.consumer.consume = given_up
+
+    # Fetched before the pause took hold; the table is not there yet.
+    bench.run(bench.assign(0), exchange, [event_of(3, track_event_json("e-3"))])
+    assert bench.consumer.noted("seek") == []
+    assert bench.outbox.messages == []
+
+
+@pytest.mark.parametrize("error", [BrokerError("refused"), Stopped()])
+def test_batch_that_cannot_be_completed_before_its_partition_is_given_up_is_not_committed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(known_lane, "_PORTION_EVENTS", 1)
+
+    def given_up(count: int, timeout: float) -> list[Message]:
+        if not count:
+            return []
+        bench.outbox.error = error
+        bench.revoke(0)()
+        bench.outbox.error = None
+        return [event_of(4, track_event_json("e-4"))]
+
+    def exchange() -> None:
+        bench.consumer.consume = given_up
+
+    steps = [bench.assign(0), [record_of(0, track_emotion_json())], [end_of(0, 1)], exchange]
+    expected = pytest.raises(BrokerError, match="refused") if isinstance(error, BrokerError) else nullcontext()
+    with expected:
+        bench.run(*steps, [event_of(3, track_event_json("e-3"))])
+    assert len(bench.outbox.to(EMOTION_EVENTS.name)) == 1, "nothing was answered after that"
+    assert bench.consumer.noted("commit") == bench.consumer.noted("commit and wait") == []
 
 
 def test_a_lane_that_turns_while_events_wait_shows_no_progress(bench: Bench) -> None:

@@ -88,7 +88,7 @@ def test_commits_of_many_small_batches_are_joined_to_ten_a_second(
     clock = [0.0]
     monkeypatch.setattr("consumer.known_lane.time.monotonic", lambda: clock[0])
     for offset in range(1, 201):
-        lane._finish(_Batch(datetime.now(UTC), offsets={0: offset}), {}, must_commit=False)
+        lane._finish(_Batch(datetime.now(UTC), offsets={0: offset}), must_commit=False)
         clock[0] += 1 / 200
     assert commits.offsets[0] == {0: 1}, "the first at once"
     assert 9 <= len(commits.offsets) <= 11
@@ -122,5 +122,5 @@ def test_transaction_with_nothing_but_a_kept_correction_is_committed(
 
     lane._outbox = cast(Any, SimpleNamespace(finish=lambda: None, is_transactional=True, commit=commit))
     lane._consumer = cast(Any, SimpleNamespace(consumer_group_metadata=lambda: None))
-    lane._finish(_Batch(datetime.now(UTC)), {}, must_commit=must_commit)
+    lane._finish(_Batch(datetime.now(UTC)), must_commit=must_commit)
     assert committed == commits, "an open transaction would hold back who reads committed records"

@@ -61,6 +61,6 @@ def test_regression_end_of_table_given_with_its_assignment_counts(during: str) -
     lane._consumer.close()
     lane._outbox = cast(Any, SimpleNamespace(produce=None, finish=lambda: None, is_transactional=False))
     consumer = lane._consumer = cast(Any, Rebalancing(lane, during))
-    lane._handle(lane._take())
+    lane._turn()
     assert health.missing == []
     assert consumer.paused == set()
