@@ -24,7 +24,7 @@ from tests.integration.administration import lag, read_topic
 from tests.integration.auditor import Auditor
 from tests.integration.conftest import ClusterFactory, Record, WorkerFactory
 from tests.integration.faults import assert_acknowledged_only_what_has_its_outcome, judge, until
-from tests.integration.memory import full_memory
+from tests.integration.memory import TouchedMemory
 from tests.integration.processes import is_alive
 from tests.integration.stuck import STUCK_FILE
 from tests.integration.traffic import POISON, SHORT_POISON, Load, Platform, Poison, tracks
@@ -48,7 +48,6 @@ def test_known_lane_alone_under_poison_in_five_percent_of_the_stream(
     audio: Path,
     new_worker: WorkerFactory,
     record: Record,
-    tmp_path: Path,
     shapes: Sequence[Poison],
 ) -> None:
     bootstrap = new_cluster(long_lived=True).bootstrap()
@@ -57,14 +56,15 @@ def test_known_lane_alone_under_poison_in_five_percent_of_the_stream(
     # A worker for each lane, as they are deployed; the new one hears what was left to it when the known one is timed.
     known = new_worker(bootstrap, "known", lanes="known", session_timeout_seconds=60).start()
     new = new_worker(bootstrap, "new", lanes="new").start()
-    with full_memory(tmp_path), Auditor(bootstrap) as auditor:
+    with Auditor(bootstrap) as auditor:
         platform.mix(catalogue, 200, poison_share=0.5, shapes=shapes)
         platform.flush()
         assert auditor.settle(platform.entries, 60).balanced
-        new.terminate()
-        turns: list[list[str]] = []
-        # The first two warm the broker up: it compiles itself on the same cores. Then a healthy turn, and after it one
-        # with poison and a healthy one, again and again.
+    new.terminate()
+    turns: list[list[str]] = []
+    with TouchedMemory() as memory:
+        # The first two warm the broker up: it compiles itself on the same cores. Then a healthy turn, and after it
+        # one with poison and a healthy one, again and again.
         for shares in ([0.05, 0.0], [0.0], *[[0.05, 0.0]] * POISONED_TURNS):
             # Written before any of them is sent: no turn waits for that.
             backlogs = [list(platform.draw(catalogue, BACKLOG, poison_share=share, shapes=shapes)) for share in shares]
@@ -73,8 +73,13 @@ def test_known_lane_alone_under_poison_in_five_percent_of_the_stream(
                 _signal(known, signal.SIGSTOP)
                 platform.send(backlog)
                 platform.flush()
+                # The backlog goes to the disk now, not while it is worked off.
+                os.sync()
+                memory.give()
                 work_off(bootstrap, known)
                 turns.append([entry.event_id for entry in backlog])
+    # Only now: a consumer fetches ahead of what it is asked for, and would read along.
+    with Auditor(bootstrap) as auditor:
         new.start()
         verdict = auditor.settle(platform.entries, 300)
         appended = {emotion.payload["source_event_id"]: emotion.appended_at for emotion in auditor.emotions}
@@ -103,8 +108,6 @@ def work_off(bootstrap: str, known: WorkerProcess) -> None:
     Nothing else runs: at full speed, poison that only an analysis finds out asks for some 900 analyses a second, and
     on the same cores they would be what is measured, as would an auditor that reads along.
     """
-    # The backlog goes to the disk now, not while it is worked off.
-    os.sync()
     _signal(known, signal.SIGCONT)
     until(known, lambda: not lag(bootstrap, lanes=["known"]), "the known lane is through", 120)
 
