@@ -171,12 +171,18 @@ class Bench:
         self.consumer.lane = self.lane
 
     def assign(self, *partitions: int) -> Callable[[], None]:
-        both = [TopicPartition(topic.name, p) for topic in (TRACK_EVENTS, TRACK_EMOTIONS) for p in partitions]
-        return lambda: self.consumer.callbacks["on_assign"](self.consumer, both)
+        return self.rebalance("on_assign", *partitions)
 
     def revoke(self, *partitions: int) -> Callable[[], None]:
+        return self.rebalance("on_revoke", *partitions)
+
+    def rebalance(self, callback: str, *partitions: int) -> Callable[[], None]:
         both = [TopicPartition(topic.name, p) for topic in (TRACK_EVENTS, TRACK_EMOTIONS) for p in partitions]
-        return lambda: self.consumer.callbacks["on_revoke"](self.consumer, both)
+        return lambda: self.consumer.callbacks[callback](self.consumer, both)
+
+    def consume_by(self, consume: Callable[[int, float], list[Message]]) -> Callable[[], None]:
+        """Give the step from which on a script of the test's own says what is consumed after a first message."""
+        return lambda: setattr(self.consumer, "consume", consume)
 
     def run(self, *steps: Any) -> None:
         self.consumer.steps = list(steps)
@@ -405,10 +411,7 @@ def test_first_message_of_a_batch_is_dropped_when_its_partition_is_taken_away_me
 
     steps = [bench.assign(0), [record_of(0, track_emotion_json()), end_of(0, 1)]]
 
-    def exchange() -> None:
-        bench.consumer.consume = taken_away
-
-    bench.run(*steps, exchange, [event_of(3, track_event_json(occurred_at=datetime.now(UTC)))])
+    bench.run(*steps, bench.consume_by(taken_away), [event_of(3, track_event_json(occurred_at=datetime.now(UTC)))])
     assert bench.outbox.messages == []
     assert bench.consumer.noted("commit") == []
 
@@ -438,16 +441,14 @@ def test_batch_is_completed_before_its_partition_is_given_up(
         if count == 1:
             return events[1:]
         bench.outbox.finish = lambda: safe.append(len(bench.outbox.to(EMOTION_EVENTS.name)))
-        both = [TopicPartition(topic.name, 0) for topic in (TRACK_EVENTS, TRACK_EMOTIONS)]
-        bench.consumer.callbacks[callback](bench.consumer, both)
+        bench.rebalance(callback, 0)()
         assert safe == [2]
         # Fetched for the former owner.
         return [event_of(5, track_event_json("e-5"))]
 
-    def exchange() -> None:
-        bench.consumer.consume = given_up
-
-    bench.run(bench.assign(0), [record_of(0, track_emotion_json()), end_of(0, 1)], exchange, events[:1])
+    bench.run(
+        bench.assign(0), [record_of(0, track_emotion_json()), end_of(0, 1)], bench.consume_by(given_up), events[:1]
+    )
     assert len(bench.outbox.to(EMOTION_EVENTS.name)) == 2
     waited = [[(TRACK_EVENTS.name, 0, 5)]] if callback == "on_revoke" else []
     assert bench.consumer.noted("commit and wait") == waited
@@ -465,11 +466,8 @@ def test_nothing_is_to_be_read_again_of_a_partition_that_is_given_up(
             bench.revoke(0)()
         return []
 
-    def exchange() -> None:
-        bench.consumer.consume = given_up
-
     # Fetched before the pause took hold; the table is not there yet.
-    bench.run(bench.assign(0), exchange, [event_of(3, track_event_json("e-3"))])
+    bench.run(bench.assign(0), bench.consume_by(given_up), [event_of(3, track_event_json("e-3"))])
     assert bench.consumer.noted("seek") == []
     assert bench.outbox.messages == []
 
@@ -488,10 +486,7 @@ def test_batch_that_cannot_be_completed_before_its_partition_is_given_up_is_not_
         bench.outbox.error = None
         return [event_of(4, track_event_json("e-4"))]
 
-    def exchange() -> None:
-        bench.consumer.consume = given_up
-
-    steps = [bench.assign(0), [record_of(0, track_emotion_json())], [end_of(0, 1)], exchange]
+    steps = [bench.assign(0), [record_of(0, track_emotion_json())], [end_of(0, 1)], bench.consume_by(given_up)]
     expected = pytest.raises(BrokerError, match="refused") if isinstance(error, BrokerError) else nullcontext()
     with expected:
         bench.run(*steps, [event_of(3, track_event_json("e-3"))])

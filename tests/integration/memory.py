@@ -14,7 +14,6 @@ from typing import Final, Self
 
 _READ_BYTES: Final = 4 * 2**20
 _PIECE_BYTES: Final = 64 * 2**20
-_TOUCH: Final = b"x" * _PIECE_BYTES
 # Left to the kernel, which begins to look for pages to reclaim at half of it.
 _SPARE_BYTES: Final = 200 * 2**20
 # A turn of half a second to a second needs a quarter of it.
@@ -35,7 +34,7 @@ def full_memory(directory: Path) -> Generator[None]:
     """
     path = directory / "memory"
     with path.open("wb") as file:
-        size = file.truncate(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        size = file.truncate(_free_bytes())
     print(f"filling {size / 2**30:.0f} GB of free memory ...", flush=True)
     try:
         chunk = bytearray(_READ_BYTES)
@@ -56,6 +55,7 @@ class TouchedMemory:
 
     def __init__(self) -> None:
         self._held: list[mmap.mmap] = []
+        self._content = bytes(_PIECE_BYTES)
 
     def __enter__(self) -> Self:
         print(f"touching {_free_bytes() / 2**30:.0f} GB of free memory ...", flush=True)
@@ -73,7 +73,7 @@ class TouchedMemory:
         for _ in range(min(_TURN_BYTES // _PIECE_BYTES, len(self._held))):
             with self._held.pop() as piece:
                 # Again: what lay idle for minutes may be the host's once more.
-                piece.write(_TOUCH)
+                piece.write(self._content)
 
     def _take(self) -> None:
         while _free_bytes() > _SPARE_BYTES + _PIECE_BYTES:
