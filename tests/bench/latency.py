@@ -13,6 +13,7 @@ from tests.bench.bulk import Taken, bulk_producer, end_offset, play_json, read_l
 from tests.bench.contest import KNOWN_TRACKS, Bench
 from tests.bench.targets import Target
 from tests.integration.administration import set_topic_config
+from tests.integration.processes import host_took
 from tests.integration.worker import WorkerProcess
 
 BUDGET_SECONDS = 60.0
@@ -47,9 +48,11 @@ def known_latency(bench: Bench, record: dict[str, object], seconds: float) -> li
 
 
 def _latency_at(bench: Bench, rate: float, seconds: float, numbers: Iterator[int]) -> float:
-    base = bench.ends()
+    base, before = bench.ends(), host_took()
     sent = _play_steadily(bench, rate, seconds, lambda: _known_play(next(numbers)))
-    return _print(f"at {rate:,.0f} events/s for {seconds:.0f} s", read_latencies(bench.bootstrap, base, sent))
+    taken = 1000 * (host_took() - before) / seconds
+    what = f"at {rate:,.0f} events/s for {seconds:.0f} s, of which the host took {taken:.0f} ms of processor a second"
+    return _print(what, read_latencies(bench.bootstrap, base, sent))
 
 
 def new_latency(bench: Bench, worker: WorkerProcess, path: Path, capacity: float, seconds: float) -> list[Target]:

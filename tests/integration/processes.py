@@ -52,6 +52,11 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def host_took() -> float:
+    """Give the processor time, in seconds since the start, that a virtual machine's host gave to others (steal)."""
+    return int(Path("/proc/stat").read_text().split(maxsplit=9)[8]) / os.sysconf("SC_CLK_TCK")
+
+
 def is_alive(pid: int) -> bool:
     """Tell whether ``pid`` runs; a zombie that its parent has not reaped does not."""
     try:
