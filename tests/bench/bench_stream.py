@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (directory / "audio").mkdir()
         bench = Bench(cluster.bootstrap(), directory)
         record = bench.real_record()
-        warm_up(bench, record)
+        warm_up(bench, record, cluster.brokers[0].pid)
         targets = []
         if "known" in parts:
             targets += known_lane(bench, record, options.rounds, options.events, options.peers_python)

@@ -283,9 +283,12 @@ def _view(bootstrap: str) -> tuple[set[int], bool]:
 # What Kafka's documentation (operations, Java version) names as typical, with 4 GB instead of 6. In the start script's
 # 1 GB a produce request of half a megabyte is "humongous" to G1, and its pauses are the known lane's p99. All of it
 # touched at the start: a page's first touch costs up to 16 µs in a virtual machine, a million pages a minute of load.
+# The young generation's size is fixed: on cores that a worker and a load generator want too, no collection ends within
+# 20 ms, and G1 would shrink it to a twentieth of the heap and pause, as long as before, every second or two.
 _LONG_LIVED: Final = (
     "-Xms4g",
     "-Xmx4g",
+    "-Xmn2500m",
     "-XX:+UseG1GC",
     "-XX:MaxGCPauseMillis=20",
     "-XX:InitiatingHeapOccupancyPercent=35",
