@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "known" in parts:
             targets += known_lane(bench, record, options.rounds, options.events, options.peers_python)
         if "latency" in parts:
-            targets += known_latency(bench, record, options.latency_seconds)
+            targets += known_latency(bench, record, options.rounds, options.latency_seconds)
         if "new" in parts:
             targets += new_lane(
                 bench, cluster.brokers[0].pid, options.rounds, options.analyses, options.latency_seconds
