@@ -33,7 +33,8 @@ def warm_up(bench: Bench, record: dict[str, object], broker: int) -> None:
     bench.seed(record, KNOWN_TRACKS)
     numbers = itertools.count()
     with WorkerProcess(bench.bootstrap, bench.directory, "warm-up", lanes="known", app_id="warm-up"):
-        capacity, begun, share = _capacity(bench, numbers, _WARM_UP_STEP_SECONDS), time.monotonic(), 1.0
+        capacity = _capacity(bench, numbers, _WARM_UP_STEP_SECONDS)
+        begun, share = time.monotonic(), 1.0
         while share > _COMPILING_CORES and time.monotonic() - begun < _WARM_UP_MOST_SECONDS:
             print(f"warming the broker up: {time.monotonic() - begun:.0f} s ...", flush=True)
             compiled, started = thread_seconds(broker, *_COMPILERS), time.monotonic()
@@ -57,8 +58,7 @@ def known_latency(bench: Bench, record: dict[str, object], rounds: int, seconds:
         numbers = itertools.count()
         for turn in range(1, rounds + 1):
             capacity = _capacity(bench, numbers)
-            # The number taken to ask is played by nobody, in this turn and in each before.
-            _wait_until_answered(bench, next(numbers) - (turn - 1))
+            _wait_until_answered(bench)
             print(f"\nknown lane's latency, turn {turn}; worker, broker and load generator do {capacity:,.0f} events/s")
             halved.append(_latency_at(bench, capacity / 2, seconds, numbers))
             # What is left of it where the three do not fight for the cores.
@@ -161,8 +161,8 @@ def stamp_on_arrival(bench: Bench) -> None:
     set_topic_config(bench.bootstrap, "emotion-events", "message.timestamp.type", "LogAppendTime")
 
 
-def _wait_until_answered(bench: Bench, events: int) -> None:
-    deadline = time.monotonic() + 120
+def _wait_until_answered(bench: Bench) -> None:
+    events, deadline = end_offset(bench.bootstrap, "track-events"), time.monotonic() + 120
     while (written := end_offset(bench.bootstrap, "emotion-events")) < events:
         if time.monotonic() > deadline:
             raise TimeoutError(f"{written} answers to {events} plays")
