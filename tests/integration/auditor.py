@@ -1,12 +1,12 @@
 """Reads the output topics to their end for the ledger, as an independent consumer would: no code of the service."""
 
-import json
 import time
 from collections.abc import Iterable
 from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
+import msgspec
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, TopicPartition
 
 from tests.integration.administration import LANES, await_no_lag
@@ -193,7 +193,8 @@ class Auditor:
             self.dead_letters.append(letter)
             self._buried.add(_sign(letter))
             return
-        payload = json.loads(message.value())
+        # The names of the fields are the same objects in all of them: half the memory of millions of answers.
+        payload = msgspec.json.decode(message.value())
         self.emotions.append(
             Emotion(
                 payload, message.partition(), message.offset(), message.key(), named.get("ce_id"), milliseconds / 1000

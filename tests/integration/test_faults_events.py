@@ -2,7 +2,6 @@
 
 import gc
 import http.server
-import itertools
 import json
 import os
 import signal
@@ -25,7 +24,7 @@ from tests.integration.auditor import Auditor
 from tests.integration.conftest import ClusterFactory, Record, WorkerFactory
 from tests.integration.faults import assert_acknowledged_only_what_has_its_outcome, judge, until
 from tests.integration.memory import TouchedMemory
-from tests.integration.processes import is_alive
+from tests.integration.processes import host_took, is_alive
 from tests.integration.stuck import STUCK_FILE
 from tests.integration.traffic import POISON, SHORT_POISON, Load, Platform, Poison, tracks
 from tests.integration.worker import WorkerProcess
@@ -40,6 +39,8 @@ OVERLOAD_SECONDS = 120
 # what is compared must fall into the same pace. (The books of all the turns take some 14 GB.)
 BACKLOG = 50_000
 POISONED_TURNS = 20
+# Of the processors, by the host: a turn in which it takes more is the slower for that, poison or not.
+DISTURBED_SHARE = 0.02
 
 
 @pytest.mark.parametrize("shapes", [SHORT_POISON, POISON], ids=["short shapes", "every shape"])
@@ -61,7 +62,7 @@ def test_known_lane_alone_under_poison_in_five_percent_of_the_stream(
         platform.flush()
         assert auditor.settle(platform.entries, 60).balanced
     new.terminate()
-    turns: list[list[str]] = []
+    turns: list[_Turn] = []
     with TouchedMemory() as memory:
         # The first two warm the broker up: it compiles itself on the same cores. Then a healthy turn, and after it
         # one with poison and a healthy one, again and again.
@@ -76,40 +77,57 @@ def test_known_lane_alone_under_poison_in_five_percent_of_the_stream(
                 # The backlog goes to the disk now, not while it is worked off.
                 os.sync()
                 memory.give()
-                work_off(bootstrap, known)
-                turns.append([entry.event_id for entry in backlog])
+                taken = work_off(bootstrap, known)
+                turns.append(_Turn(taken, [entry.event_id for entry in backlog]))
     # Only now: a consumer fetches ahead of what it is asked for, and would read along.
     with Auditor(bootstrap) as auditor:
         new.start()
         verdict = auditor.settle(platform.entries, 300)
         appended = {emotion.payload["source_event_id"]: emotion.appended_at for emotion in auditor.emotions}
-        rates = [events_per_second([appended[name] for name in turn if name in appended]) for turn in turns[2:]]
-        healthy, spoiled = rates[::2], rates[1::2]
-        # Each turn with poison is held against the healthy ones around it: a machine that slows down meanwhile is not
-        # the poison's doing.
-        ratios = [
-            rate / statistics.mean(around) for rate, around in zip(spoiled, itertools.pairwise(healthy), strict=True)
+        rated = [
+            (turn.taken, events_per_second([appended[name] for name in turn.names if name in appended]))
+            for turn in turns[2:]
         ]
-        told = ", ".join(f"{ratio:.2f}" for ratio in sorted(ratios))
+        healthy, spoiled = _undisturbed(rated[::2]), _undisturbed(rated[1::2])
+        ratio = statistics.median(spoiled) / statistics.median(healthy)
         judge(
             verdict,
             record,
             f"the known lane alone, the new one after it: {statistics.median(healthy):,.0f} healthy events a second "
-            f"without poison, {statistics.median(spoiled):,.0f} beside it; of the turns around it each of the "
-            f"{len(ratios)} poisoned ones has {told}: {statistics.median(ratios):.3f} in the median",
+            f"without poison in {_told(rated[::2], healthy)}, {statistics.median(spoiled):,.0f} beside it in "
+            f"{_told(rated[1::2], spoiled)}: {ratio:.3f}",
         )
         assert {letter.reason for letter in auditor.dead_letters} == {reason for reason, _ in shapes}
-        assert statistics.median(ratios) >= 0.9
+        assert ratio >= 0.9
 
 
-def work_off(bootstrap: str, known: WorkerProcess) -> None:
-    """Let the halted known lane go on, and wait until it is through with its backlog.
+class _Turn(NamedTuple):
+    taken: float
+    names: list[str]
+
+
+def _undisturbed(rated: Sequence[tuple[float, float]]) -> list[float]:
+    """Give the rates of the turns in which the host left us the processors: at least half of them, whatever it took."""
+    ranked = sorted(rated)
+    undisturbed = sum(taken <= DISTURBED_SHARE for taken, _ in rated)
+    return [rate for _, rate in ranked[: max(undisturbed, len(ranked) // 2)]]
+
+
+def _told(rated: Sequence[tuple[float, float]], counted: Sequence[float]) -> str:
+    every = statistics.median(rate for _, rate in rated)
+    return f"{len(counted)} of {len(rated)} turns ({every:,.0f} in all, the host took up to {max(rated)[0]:.0%})"
+
+
+def work_off(bootstrap: str, known: WorkerProcess) -> float:
+    """Let the halted known lane go on, wait until it is through, and give the share of the processors the host took.
 
     Nothing else runs: at full speed, poison that only an analysis finds out asks for some 900 analyses a second, and
     on the same cores they would be what is measured, as would an auditor that reads along.
     """
+    begun, before = time.monotonic(), host_took()
     _signal(known, signal.SIGCONT)
     until(known, lambda: not lag(bootstrap, lanes=["known"]), "the known lane is through", 120)
+    return (host_took() - before) / (time.monotonic() - begun) / (os.cpu_count() or 1)
 
 
 def events_per_second(times: Sequence[float]) -> float:
