@@ -36,7 +36,7 @@ DOWNLOAD_SECONDS = 0.5
 IDLE_SECONDS = 45
 OVERLOAD_SECONDS = 120
 # Half a second of the known lane's work, in turns close to each other: the machine's pace changes within seconds, and
-# what is compared must fall into the same pace. (The books of all the turns take some 14 GB.)
+# what is compared must fall into the same pace. (The books of all the turns take some 10 GB.)
 BACKLOG = 50_000
 POISONED_TURNS = 20
 # Of the processors, by the host: a turn in which it takes more is the slower for that, poison or not.
