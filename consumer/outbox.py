@@ -18,7 +18,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 from consumer.client_log import client_logger
 from consumer.dead_letter import ADDED_HEADERS, MESSAGE, Headers, header_bytes
 from consumer.errors import BrokerError
-from consumer.kafka_config import producer_config
+from consumer.kafka_config import letter_producer_config, producer_config
 from consumer.metrics import Metrics
 from consumer.settings import Settings
 from consumer.topics import DEAD_LETTERS
@@ -27,8 +27,6 @@ logger = logging.getLogger(__name__)
 
 # Kafka may be away for so long (a restart, an election) before an outcome counts as undeliverable.
 _DELIVERY_TIMEOUT_MS: Final = 120_000
-# A dead letter may be as large as a broker accepts; ours must not be what refuses it.
-_MAX_MESSAGE_BYTES: Final = 10 * 1024 * 1024
 # The group has moved on without this member: its batch will be read again by whoever has the partition now.
 OVERTAKEN: Final = (
     KafkaError.ILLEGAL_GENERATION,
@@ -94,9 +92,8 @@ class BatchOutbox:
         self._metrics = metrics
         self._errors: list[tuple[KafkaError, str]] = []
         self._too_large: list[Outgoing] = []
-        config = producer_config(settings) | {
+        config = {
             "linger.ms": _LINGER_MS,
-            "message.max.bytes": _MAX_MESSAGE_BYTES,
             # A callback for each of 80,000 messages a second would cost a fifth of the lane; only failures matter.
             "on_delivery": self._failed,
             "delivery.report.only.error": True,
@@ -106,7 +103,12 @@ class BatchOutbox:
         else:
             config["message.timeout.ms"] = _DELIVERY_TIMEOUT_MS
         self._is_transactional = self._must_begin = transactional_id is not None
-        self._producer = Producer(config, logger=client_logger())
+        self._producer = Producer(producer_config(settings) | config, logger=client_logger())
+        # A client packs all it sends or nothing, and packing every answer costs more than it saves. A transaction is
+        # one client's.
+        self._letters = self._producer
+        if not self._is_transactional:
+            self._letters = Producer(letter_producer_config(settings) | config, logger=client_logger())
 
     def open(self) -> None:
         """Connect, and fence off an earlier producer of the same transactional id.
@@ -139,11 +141,13 @@ class BatchOutbox:
         if self._must_begin:
             self._guarded(self._producer.begin_transaction)
             self._must_begin = False
-        # The client does not give a refused message's headers back, and a dead letter's are what matters.
-        on_delivery = partial(self._letter_failed, value, key, headers) if topic == DEAD_LETTERS.name else None
+        producer, on_delivery = self._producer, None
+        if topic == DEAD_LETTERS.name:
+            # The client does not give a refused message's headers back, and a dead letter's are what matters.
+            producer, on_delivery = self._letters, partial(self._letter_failed, value, key, headers)
         while True:
             try:
-                return self._producer.produce(
+                return producer.produce(
                     topic,
                     value,
                     key,
@@ -151,7 +155,7 @@ class BatchOutbox:
                     headers=headers,  # type: ignore[arg-type]
                 )
             except BufferError:
-                self._producer.poll(_WAIT_SECONDS)
+                producer.poll(_WAIT_SECONDS)
             except KafkaException as error:
                 # The client has a limit of its own, and refuses at once: a small message on the wire can be a large
                 # one when it is unpacked.
@@ -216,7 +220,7 @@ class BatchOutbox:
 
     def _flush(self) -> None:
         started = warned = time.monotonic()
-        while left := self._producer.flush(_WAIT_SECONDS):
+        while left := self._flush_once():
             now = time.monotonic()
             if self._should_stop():
                 raise Stopped
@@ -230,6 +234,10 @@ class BatchOutbox:
         if self._errors:
             error, topic = self._errors[0]
             raise BrokerError(f"Kafka did not take {len(self._errors)} messages; the first, to {topic}: {error}")
+
+    def _flush_once(self) -> int:
+        left = self._producer.flush(_WAIT_SECONDS)
+        return left if self._letters is self._producer else left + self._letters.flush(0 if left else _WAIT_SECONDS)
 
     def _failed(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
@@ -273,7 +281,6 @@ class AsyncOutbox:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._metrics = metrics
         self._config = producer_config(settings) | {
-            "message.max.bytes": _MAX_MESSAGE_BYTES,
             "message.timeout.ms": _DELIVERY_TIMEOUT_MS,
         }
         self._stopping = threading.Event()

@@ -4,7 +4,14 @@ import confluent_kafka
 import faust
 import pytest
 
-from consumer.kafka_config import consumer_config, faust_broker, faust_credentials, kafka_config, producer_config
+from consumer.kafka_config import (
+    consumer_config,
+    faust_broker,
+    faust_credentials,
+    kafka_config,
+    letter_producer_config,
+    producer_config,
+)
 from consumer.settings import Settings
 
 SASL = Settings(security_protocol="SASL_PLAINTEXT", sasl_username="svc", sasl_password="hunter2")  # noqa: S106
@@ -20,6 +27,7 @@ def test_plaintext_config_holds_no_credentials() -> None:
 def test_librdkafka_accepts_every_client_configuration(settings: Settings) -> None:
     confluent_kafka.Consumer(consumer_config(settings, "group")).close()
     confluent_kafka.Producer(producer_config(settings))
+    confluent_kafka.Producer(letter_producer_config(settings))
 
 
 @pytest.mark.parametrize("session_seconds", [6.0, 45.0])

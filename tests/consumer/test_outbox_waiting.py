@@ -13,18 +13,22 @@ from consumer.errors import BrokerError
 from consumer.metrics import Metrics
 from consumer.outbox import AsyncOutbox, BatchOutbox, Outgoing
 from consumer.settings import Settings
+from consumer.topics import DEAD_LETTERS, EMOTION_EVENTS, TRACK_ANALYSIS
 
 
 class FakeProducer:
     """Acknowledges when told to, and lets time pass while it is waited for."""
 
-    def __init__(self, *_: Any, **__: Any) -> None:
+    def __init__(self, config: dict[str, Any], **_: Any) -> None:
+        self.config = config
+        self.produced: list[str] = []
         self.unacknowledged = 0
         self.seen: list[float] = []
         self.watch: Callable[[], float] = lambda: 0.0
         self.on_delivery: Any = None
 
-    def produce(self, *_: Any, **options: Any) -> None:
+    def produce(self, topic: str, *_: Any, **options: Any) -> None:
+        self.produced.append(topic)
         self.on_delivery = options.get("on_delivery")
 
     def flush(self, _: float) -> int:
@@ -79,3 +83,24 @@ def test_a_refusal_ends_the_wait_with_what_kafka_said(monkeypatch: pytest.Monkey
     sending._errors.append(("UNKNOWN_TOPIC_OR_PART", "emotion-events"))  # type: ignore[arg-type]  # only its text is used
     with pytest.raises(BrokerError, match="emotion-events: UNKNOWN_TOPIC_OR_PART"):
         sending.finish()
+
+
+def test_dead_letters_alone_are_packed_and_waited_for_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "Producer", FakeProducer)
+    sending = BatchOutbox(Settings(), None, lambda: False, Metrics(CollectorRegistry()))
+    answers: Any = sending._producer
+    letters: Any = sending._letters
+    for topic in (EMOTION_EVENTS.name, DEAD_LETTERS.name, TRACK_ANALYSIS.name):
+        sending.produce(topic, b"v", b"k", [])
+    assert answers.produced == [EMOTION_EVENTS.name, TRACK_ANALYSIS.name] and letters.produced == [DEAD_LETTERS.name]
+    assert (answers.config.get("compression.type"), letters.config["compression.type"]) == (None, "lz4")
+    assert {name: value for name, value in letters.config.items() if name != "compression.type"} == answers.config
+    letters.unacknowledged = 4
+    sending.finish()
+    assert len(letters.seen) == 4
+
+
+def test_the_letters_of_a_transaction_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "Producer", FakeProducer)
+    sending = BatchOutbox(Settings(), "worker-1", lambda: False, Metrics(CollectorRegistry()))
+    assert sending._letters is sending._producer
