@@ -18,7 +18,7 @@ from msgspec import Struct, field
 from consumer import dead_letter
 from consumer.dead_letter import Headers, header_list, original_headers
 from consumer.errors import BrokerError, InvalidEventError, Reason
-from consumer.kafka_config import consumer_config, letter_producer_config
+from consumer.kafka_config import consumer_config, packed_producer_config
 from consumer.message_headers import Received, read_headers
 from consumer.settings import Settings
 from consumer.topics import DEAD_LETTERS, EMOTION_FEEDBACK, TRACK_ANALYSIS, TRACK_EVENTS
@@ -202,7 +202,7 @@ def replay(
     """
     report = ReplayReport()
     progress = _Progress(settings)
-    producer = Producer(letter_producer_config(settings) | {"log_level": 0})
+    producer = Producer(packed_producer_config(settings) | {"log_level": 0})
     pending = _pending(read_letters(settings), frozenset(reasons), progress, report, limit)
     try:
         while batch := list(islice(pending, _BATCH)):

@@ -97,11 +97,11 @@ def producer_config(settings: Settings) -> dict[str, Any]:
     }
 
 
-def letter_producer_config(settings: Settings) -> dict[str, Any]:
-    """Give the configuration of a producer of dead letters, or of what they held: as any producer's, but packed.
+def packed_producer_config(settings: Settings) -> dict[str, Any]:
+    """Give the configuration of a producer of what may be large: as any producer's, but packed.
 
-    A letter holds its original, a thousand times as large as an answer at the worst. Two megabytes of text are within a
-    broker's limit when they are packed, and 200 kB cost it half as much.
+    A dead letter holds its original, a thousand times as large as an answer at the worst. Two megabytes of text are
+    within a broker's limit when they are packed, and 200 kB cost it half as much.
 
     Parameters
     ----------

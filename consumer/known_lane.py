@@ -56,7 +56,7 @@ _STOP_PATIENCE_SECONDS: Final = 5.0
 # Batches are small while the lane keeps up: hundreds a second, and a commit of each makes a busy coordinator busier.
 _COMMIT_EVERY_SECONDS: Final = 0.1
 _COMMIT_AGAIN_SECONDS: Final = 1.0
-_BURIED_TOGETHER: Final = 50
+_ASIDE_TOGETHER: Final = 50
 # Of a batch at a time: Kafka takes the answers to one portion while the next is read, and their memory is the same.
 _PORTION_EVENTS: Final = 2000
 # The group's coordinator restarts, moves, or is out of reach: the commit is as good as ever, only later.
@@ -73,14 +73,15 @@ _COORDINATOR_AWAY: Final = (
 )
 
 
-class _Invalid(msgspec.Struct, gc=False):
-    """A message that will be a dead letter."""
+class _Aside(msgspec.Struct, gc=False):
+    """A message that is not answered: forwarded if it is an event, otherwise a dead letter."""
 
     message: Any
     received: Received
-    # Not an error: its traceback would hold on to the whole batch until the garbage collector comes by.
-    refusal: Refusal
+    # A refusal is not an error: its traceback would hold on to the whole batch until the garbage collector comes by.
+    verdict: TrackEvent | Refusal
     trace: Trace | None
+    is_answered: bool = False
 
 
 @dataclass(slots=True)
@@ -98,7 +99,7 @@ class _Batch:
     late: int = 0
     forwarded: int = 0
     refreshed: int = 0
-    invalid: list[_Invalid] = field(default_factory=list)
+    aside: list[_Aside] = field(default_factory=list)
     dead_letters: dict[Reason, int] = field(default_factory=dict)
     traces: list[tuple[Trace, str]] = field(default_factory=list)
     # The first one that was answered, for the log.
@@ -300,13 +301,13 @@ class KnownLane:
             try:
                 received = read_headers(message)
             except InvalidEventError as error:
-                self._reject(message, None, Refusal(error.reason, str(error)), batch, None)
+                self._set_aside(_Aside(message, None, Refusal(error.reason, str(error)), None), batch)
                 continue
             # Off, and with nothing to carry on, a trace costs this one question.
             trace = begin_trace(events_topic, partition, offset, received) if received or is_tracing else None
             event = read_track_event(value, max_bytes)
             if isinstance(event, Refusal):
-                self._reject(message, received, event, batch, trace)
+                self._set_aside(_Aside(message, received, event, trace), batch)
                 continue
             if trace is not None:
                 trace.stage("decode event")
@@ -315,14 +316,7 @@ class KnownLane:
             event_types[event_type] = event_types.get(event_type, 0) + 1
             track = table.get(partition, event.track_id) if event_type == "track_played" else None
             if track is None:
-                try:
-                    self._forward(message, received, event, trace, refresh=False)
-                except InvalidEventError as error:
-                    self._reject(message, received, Refusal(error.reason, str(error)), batch, trace)
-                    continue
-                batch.forwarded += 1
-                if trace is not None:
-                    batch.traces.append((trace, "forwarded"))
+                self._set_aside(_Aside(message, received, event, trace), batch)
                 continue
             answer = build_answer(event, track, moment, known=True)
             headers = answer.headers
@@ -338,11 +332,10 @@ class KnownLane:
             occurred.append(event.occurred_at.timestamp())
             if answer.is_late:
                 batch.late += 1
-            if (
-                shape.model_version != champion.version or shape.feature_version != champion.feature_version
-            ) and not shape.is_corrected:
-                batch.refreshed += self._refresh(message, received, event, trace)
-        self._bury(batch)
+            is_stale = shape.model_version != champion.version or shape.feature_version != champion.feature_version
+            if is_stale and not shape.is_corrected and self._refreshes.take(event.track_id):
+                self._set_aside(_Aside(message, received, event, trace, is_answered=True), batch)
+        self._send_aside(batch)
 
     def _complete(self) -> None:
         """End the batch in hand, if there is one: wait until all of it is safe, acknowledge it and count it."""
@@ -411,71 +404,76 @@ class KnownLane:
             self._consumer.seek(TopicPartition(TRACK_EVENTS.name, partition, offset))
         return True
 
-    def _reject(
-        self, message: Message, received: Received, refusal: Refusal, batch: _Batch, trace: Trace | None
-    ) -> None:
-        batch.invalid.append(_Invalid(message, received, refusal, trace))
-        if len(batch.invalid) == _BURIED_TOGETHER:
-            self._bury(batch)
+    def _set_aside(self, aside: _Aside, batch: _Batch) -> None:
+        batch.aside.append(aside)
+        if len(batch.aside) == _ASIDE_TOGETHER:
+            self._send_aside(batch)
 
-    def _bury(self, batch: _Batch) -> None:
-        """Make dead letters of a batch's invalid messages.
+    def _send_aside(self, batch: _Batch) -> None:
+        """Forward the events of a batch that were set aside, and make dead letters of the rest.
 
-        Some at a time: one by one between the valid ones, each costs twice as much.
+        Some at a time: one by one between those that are answered, each costs twice as much.
         """
-        for invalid in batch.invalid:
-            message, received, (reason, explanation) = invalid.message, invalid.received, invalid.refusal
-            if invalid.trace is not None:
-                received = with_context(header_list(received), invalid.trace.outgoing(DEAD_LETTERS.name))
-                batch.traces.append((invalid.trace, "dead-lettered"))
-            letter = build_dead_letter(
-                topic=TRACK_EVENTS.name,
-                partition=message.partition(),
-                offset=message.offset(),
-                key=_bytes(message.key()),
-                value=_bytes(message.value()),
-                headers=received,
-                reason=reason,
-                message=explanation,
-                attempts=1,
-                first_seen=batch.first_seen,
-            )
-            self._outbox.produce(DEAD_LETTERS.name, letter.value, letter.key, letter.headers)
-            batch.dead_letters[reason] = batch.dead_letters.get(reason, 0) + 1
-            if (shown := self._letters_shown.take()) is not None:
-                facts = _place(message) | {"reason": str(reason), "error": explanation, "attempts": 1} | shown
-                logger.warning("event dead-lettered", extra={"facts": facts})
-        batch.invalid.clear()
+        for aside in batch.aside:
+            if isinstance(aside.verdict, Refusal):
+                self._bury(aside, aside.verdict, batch)
+                continue
+            try:
+                self._forward(aside, aside.verdict)
+            except InvalidEventError as error:
+                # Where it is answered already, a play with fewer headers will have the track heard again.
+                if not aside.is_answered:
+                    self._bury(aside, Refusal(error.reason, str(error)), batch)
+                continue
+            if aside.is_answered:
+                batch.refreshed += 1
+                continue
+            batch.forwarded += 1
+            if aside.trace is not None:
+                batch.traces.append((aside.trace, "forwarded"))
+        batch.aside.clear()
 
-    def _forward(
-        self, message: Message, received: Received, event: TrackEvent, trace: Trace | None, *, refresh: bool
-    ) -> None:
-        carried, max_bytes = header_list(received), self._settings.max_event_bytes
+    def _bury(self, aside: _Aside, refusal: Refusal, batch: _Batch) -> None:
+        message, received, (reason, explanation) = aside.message, aside.received, refusal
+        if aside.trace is not None:
+            received = with_context(header_list(received), aside.trace.outgoing(DEAD_LETTERS.name))
+            batch.traces.append((aside.trace, "dead-lettered"))
+        letter = build_dead_letter(
+            topic=TRACK_EVENTS.name,
+            partition=message.partition(),
+            offset=message.offset(),
+            key=_bytes(message.key()),
+            value=_bytes(message.value()),
+            headers=received,
+            reason=reason,
+            message=explanation,
+            attempts=1,
+            first_seen=batch.first_seen,
+        )
+        self._outbox.produce(DEAD_LETTERS.name, letter.value, letter.key, letter.headers)
+        batch.dead_letters[reason] = batch.dead_letters.get(reason, 0) + 1
+        if (shown := self._letters_shown.take()) is not None:
+            facts = _place(message) | {"reason": str(reason), "error": explanation, "attempts": 1} | shown
+            logger.warning("event dead-lettered", extra={"facts": facts})
+
+    def _forward(self, aside: _Aside, event: TrackEvent) -> None:
+        message, max_bytes = aside.message, self._settings.max_event_bytes
+        carried = header_list(aside.received)
         # Ours are added to them: a message the broker just took could be one it then refuses, again and again.
         if (size := header_bytes(carried)) > max_bytes:
             raise InvalidEventError(
                 f"expected at most {max_bytes} bytes of headers, got {size}", reason=Reason.EVENT_TOO_LARGE
             )
         headers = forwarded_headers(
-            carried if trace is None else with_context(carried, trace.outgoing(TRACK_ANALYSIS.name)),
+            carried if aside.trace is None else with_context(carried, aside.trace.outgoing(TRACK_ANALYSIS.name)),
             TRACK_EVENTS.name,
-            message.partition() or 0,
-            message.offset() or 0,
-            refresh=refresh,
-            correction=self._table.correction(message.partition() or 0, event.track_id),
+            message.partition(),
+            message.offset(),
+            refresh=aside.is_answered,
+            correction=self._table.correction(message.partition(), event.track_id),
         )
         # The track id, whatever key it came with: the new lane's order and sharing are by partition of the track.
         self._outbox.produce(TRACK_ANALYSIS.name, _bytes(message.value()), event.track_id.encode(), headers)
-
-    def _refresh(self, message: Message, received: Received, event: TrackEvent, trace: Trace | None) -> int:
-        if not self._refreshes.take(event.track_id):
-            return 0
-        try:
-            self._forward(message, received, event, trace, refresh=True)
-        except InvalidEventError:
-            # Answered already; a play with fewer headers will have the track heard again.
-            return 0
-        return 1
 
     def _count_attempts(self, batch: _Batch) -> None:
         attempts = self._metrics.produce_attempts

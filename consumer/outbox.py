@@ -18,10 +18,10 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 from consumer.client_log import client_logger
 from consumer.dead_letter import ADDED_HEADERS, MESSAGE, Headers, header_bytes
 from consumer.errors import BrokerError
-from consumer.kafka_config import letter_producer_config, producer_config
+from consumer.kafka_config import packed_producer_config, producer_config
 from consumer.metrics import Metrics
 from consumer.settings import Settings
-from consumer.topics import DEAD_LETTERS
+from consumer.topics import DEAD_LETTERS, EMOTION_EVENTS
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +37,13 @@ OVERTAKEN: Final = (
     KafkaError._ASSIGNMENT_LOST,
     KafkaError._NO_OFFSET,
 )
-# flush() sends at once whatever the linger. At 5 ms, 20,000 messages to three topics left in 414 requests, not in 29,
-# because the few letters and forwarded events had requests of their own, two hundred times a second and partition. At a
-# second, the first answers of a long batch, which follows every pause of the broker's, waited for its last.
+# flush() sends at once whatever the linger. At a second, the first answers of a long batch, which follows every pause
+# of the broker's, waited for its last.
 _LINGER_MS: Final = 20
+# Letters and forwarded events are few, and the client sends a request for each partition: two of three requests were
+# theirs, fifty times a second and partition. Now they leave when the batch ends.
+_LINGER_OF_OTHERS_MS: Final = 1000
+_BEGIN_SECONDS: Final = 0.001
 _WAIT_SECONDS: Final = 0.5
 _LOUD_AFTER_SECONDS: Final = 5.0
 
@@ -93,7 +96,6 @@ class BatchOutbox:
         self._errors: list[tuple[KafkaError, str]] = []
         self._too_large: list[Outgoing] = []
         config = {
-            "linger.ms": _LINGER_MS,
             # A callback for each of 80,000 messages a second would cost a fifth of the lane; only failures matter.
             "on_delivery": self._failed,
             "delivery.report.only.error": True,
@@ -103,12 +105,12 @@ class BatchOutbox:
         else:
             config["message.timeout.ms"] = _DELIVERY_TIMEOUT_MS
         self._is_transactional = self._must_begin = transactional_id is not None
-        self._producer = Producer(producer_config(settings) | config, logger=client_logger())
-        # A client packs all it sends or nothing, and packing every answer costs more than it saves. A transaction is
-        # one client's.
-        self._letters = self._producer
+        answers = producer_config(settings) | config | {"linger.ms": _LINGER_MS}
+        self._answers = self._others = Producer(answers, logger=client_logger())
+        # A transaction is one client's; otherwise what is no answer has a client of its own, which may wait and pack.
         if not self._is_transactional:
-            self._letters = Producer(letter_producer_config(settings) | config, logger=client_logger())
+            others = packed_producer_config(settings) | config | {"linger.ms": _LINGER_OF_OTHERS_MS}
+            self._others = Producer(others, logger=client_logger())
 
     def open(self) -> None:
         """Connect, and fence off an earlier producer of the same transactional id.
@@ -119,7 +121,7 @@ class BatchOutbox:
             If Kafka refuses.
         """
         if self._is_transactional:
-            self._guarded(self._producer.init_transactions)
+            self._guarded(self._answers.init_transactions)
 
     def produce(self, topic: str, value: bytes | None, key: bytes | None, headers: Headers) -> None:
         """Add a message to the batch; the first one begins the transaction.
@@ -139,12 +141,11 @@ class BatchOutbox:
             If the client refuses it. A dead letter that is too large is sent without its original instead.
         """
         if self._must_begin:
-            self._guarded(self._producer.begin_transaction)
+            self._guarded(self._answers.begin_transaction)
             self._must_begin = False
-        producer, on_delivery = self._producer, None
-        if topic == DEAD_LETTERS.name:
-            # The client does not give a refused message's headers back, and a dead letter's are what matters.
-            producer, on_delivery = self._letters, partial(self._letter_failed, value, key, headers)
+        producer = self._answers if topic == EMOTION_EVENTS.name else self._others
+        # The client does not give a refused message's headers back, and a dead letter's are what matters.
+        on_delivery = partial(self._letter_failed, value, key, headers) if topic == DEAD_LETTERS.name else None
         while True:
             try:
                 return producer.produce(
@@ -203,14 +204,14 @@ class BatchOutbox:
         """
         self._must_begin = True
         try:
-            self._guarded(lambda: self._producer.send_offsets_to_transaction(offsets, group_metadata))
+            self._guarded(lambda: self._answers.send_offsets_to_transaction(offsets, group_metadata))
         except BrokerError as error:
             cause = error.__cause__
             if isinstance(cause, KafkaException) and cause.args[0].code() in OVERTAKEN:
-                self._guarded(self._producer.abort_transaction)
+                self._guarded(self._answers.abort_transaction)
                 return False
             raise
-        self._guarded(self._producer.commit_transaction)
+        self._guarded(self._answers.commit_transaction)
         return True
 
     @property
@@ -236,8 +237,12 @@ class BatchOutbox:
             raise BrokerError(f"Kafka did not take {len(self._errors)} messages; the first, to {topic}: {error}")
 
     def _flush_once(self) -> int:
-        left = self._producer.flush(_WAIT_SECONDS)
-        return left if self._letters is self._producer else left + self._letters.flush(0 if left else _WAIT_SECONDS)
+        if self._others is self._answers:
+            return self._answers.flush(_WAIT_SECONDS)
+        # Sent while the answers are waited for; a flush sends nothing unless it waits a moment.
+        self._others.flush(_BEGIN_SECONDS)
+        left = self._answers.flush(_WAIT_SECONDS)
+        return left + self._others.flush(0 if left else _WAIT_SECONDS)
 
     def _failed(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:

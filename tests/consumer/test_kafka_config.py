@@ -9,7 +9,7 @@ from consumer.kafka_config import (
     faust_broker,
     faust_credentials,
     kafka_config,
-    letter_producer_config,
+    packed_producer_config,
     producer_config,
 )
 from consumer.settings import Settings
@@ -27,7 +27,7 @@ def test_plaintext_config_holds_no_credentials() -> None:
 def test_librdkafka_accepts_every_client_configuration(settings: Settings) -> None:
     confluent_kafka.Consumer(consumer_config(settings, "group")).close()
     confluent_kafka.Producer(producer_config(settings))
-    confluent_kafka.Producer(letter_producer_config(settings))
+    confluent_kafka.Producer(packed_producer_config(settings))
 
 
 @pytest.mark.parametrize("session_seconds", [6.0, 45.0])

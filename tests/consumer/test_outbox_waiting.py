@@ -50,7 +50,7 @@ def test_known_lane_shows_how_long_it_waits_and_that_it_no_longer_does(monkeypat
     monkeypatch.setattr("consumer.outbox.time.monotonic", lambda: next(seconds))
     metrics = Metrics(CollectorRegistry())
     sending = BatchOutbox(Settings(), None, lambda: False, metrics)
-    producer: Any = sending._producer
+    producer: Any = sending._answers
     producer.unacknowledged, producer.watch = 6, lambda: waiting(metrics, "known")
     sending.finish()
     assert producer.seen == [0.0, 0.0, 8.0, 8.0, 16.0, 16.0]
@@ -85,22 +85,22 @@ def test_a_refusal_ends_the_wait_with_what_kafka_said(monkeypatch: pytest.Monkey
         sending.finish()
 
 
-def test_dead_letters_alone_are_packed_and_waited_for_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_but_answers_is_gathered_and_packed_and_waited_for_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox, "Producer", FakeProducer)
     sending = BatchOutbox(Settings(), None, lambda: False, Metrics(CollectorRegistry()))
-    answers: Any = sending._producer
-    letters: Any = sending._letters
+    answers: Any = sending._answers
+    others: Any = sending._others
     for topic in (EMOTION_EVENTS.name, DEAD_LETTERS.name, TRACK_ANALYSIS.name):
         sending.produce(topic, b"v", b"k", [])
-    assert answers.produced == [EMOTION_EVENTS.name, TRACK_ANALYSIS.name] and letters.produced == [DEAD_LETTERS.name]
-    assert (answers.config.get("compression.type"), letters.config["compression.type"]) == (None, "lz4")
-    assert {name: value for name, value in letters.config.items() if name != "compression.type"} == answers.config
-    letters.unacknowledged = 4
+    assert answers.produced == [EMOTION_EVENTS.name] and others.produced == [DEAD_LETTERS.name, TRACK_ANALYSIS.name]
+    own = answers.config | {"compression.type": "lz4", "linger.ms": 1000}
+    assert (others.config, answers.config["linger.ms"]) == (own, 20)
+    others.unacknowledged = 4
     sending.finish()
-    assert len(letters.seen) == 4
+    assert len(others.seen) == 4
 
 
-def test_the_letters_of_a_transaction_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_transaction_is_one_producer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox, "Producer", FakeProducer)
     sending = BatchOutbox(Settings(), "worker-1", lambda: False, Metrics(CollectorRegistry()))
-    assert sending._letters is sending._producer
+    assert sending._others is sending._answers
