@@ -188,6 +188,18 @@ def test_replay_leaves_letters_whose_original_was_too_large_to_keep(broker: str,
     assert published(broker) == []
 
 
+def test_replay_gives_back_an_original_as_large_as_a_packed_letter_can_hold(broker: str, settings: Settings) -> None:
+    # Beyond what a client sends unless it is told to, and within what the known lane sends.
+    original = b"x" * (3 * 2**20)
+    headers: Any = [("error.reason", b"event_too_large"), ("source.topic", TRACK_EVENTS.name.encode())]
+    producer = Producer({"bootstrap.servers": broker, "message.max.bytes": 2**23})
+    producer.produce(DEAD_LETTERS.name, value=original, key=b"large", headers=headers)
+    assert producer.flush(10) == 0
+    assert replay(settings, reasons=["event_too_large"]).replayed == {"event_too_large": 1}
+    ((key, value, _),) = published(broker)
+    assert (key, value) == (b"large", original)
+
+
 def test_letter_without_our_headers_is_unknown_and_stays(broker: str, settings: Settings) -> None:
     producer = Producer({"bootstrap.servers": broker})
     producer.produce(DEAD_LETTERS.name, value=None, key=None, headers=[("error.reason", b"made up")])

@@ -505,3 +505,16 @@ def test_a_lane_with_nothing_to_read_shows_progress(bench: Bench, monkeypatch: p
     monkeypatch.setattr(FakeConsumer, "get_watermark_offsets", lambda *_, cached: (0, 40))
     bench.run(bench.assign(0), [end_of(0, 0)])
     assert bench.value("emotion_last_progress_timestamp_seconds", lane="known") > 0
+
+
+def test_what_is_set_aside_keeps_its_order_and_none_is_left_behind(bench: Bench) -> None:
+    # More than are sent together, and no multiple of it.
+    values = [track_event_json(f"e-{n}", f"new-{n}") if n % 3 else b"no event %d" % n for n in range(130)]
+    bench.run_assigned([event_of(offset, value) for offset, value in enumerate(values)])
+    forwarded = [value for _, value, _, _ in bench.outbox.to(TRACK_ANALYSIS.name)]
+    letters = [value for _, value, _, _ in bench.outbox.to(DEAD_LETTERS.name)]
+    assert forwarded == [value for n, value in enumerate(values) if n % 3]
+    assert letters == [value for n, value in enumerate(values) if not n % 3]
+    assert bench.consumer.noted("commit") == [[(TRACK_EVENTS.name, 0, 130)]]
+    assert bench.value("emotion_events_forwarded_total") == len(forwarded)
+    assert bench.value("emotion_events_dead_lettered_total", lane="known", reason="invalid_json") == len(letters)

@@ -16,8 +16,8 @@ _READ_BYTES: Final = 4 * 2**20
 _PIECE_BYTES: Final = 64 * 2**20
 # Left to the kernel, which begins to look for pages to reclaim at half of it.
 _SPARE_BYTES: Final = 200 * 2**20
-# A turn of half a second to a second needs a quarter of it.
-_TURN_BYTES: Final = 768 * 2**20
+# A turn of half a second to a second needs half of it.
+_TURN_BYTES: Final = 384 * 2**20
 
 
 @contextlib.contextmanager
