@@ -40,8 +40,8 @@ OVERTAKEN: Final = (
 # flush() sends at once whatever the linger. At a second, the first answers of a long batch, which follows every pause
 # of the broker's, waited for its last.
 _LINGER_MS: Final = 20
-# Letters and forwarded events are few, and the client sends a request for each partition: two of three requests were
-# theirs, fifty times a second and partition. Now they leave when the batch ends.
+# Letters and forwarded events are few, and the client sends a request for each partition: at 20 ms two of three
+# requests would be theirs, fifty times a second and partition. So they leave when the batch ends.
 _LINGER_OF_OTHERS_MS: Final = 1000
 _BEGIN_SECONDS: Final = 0.001
 _WAIT_SECONDS: Final = 0.5
@@ -285,9 +285,7 @@ class AsyncOutbox:
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._config = producer_config(settings) | {
-            "message.timeout.ms": _DELIVERY_TIMEOUT_MS,
-        }
+        self._config = producer_config(settings) | {"message.timeout.ms": _DELIVERY_TIMEOUT_MS}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="outbox", daemon=True)
 

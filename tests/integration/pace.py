@@ -1,7 +1,7 @@
 """How fast the machine works meanwhile, by a little work of always the same size.
 
 What shares a physical core with a virtual one is not ours to see: the same work took 16 or 25 µs of it, for a tenth of
-a second or for seconds, and the kernel calls none of that stolen. Of the scatter between equal turns it was two thirds.
+a second or for seconds, and the kernel calls none of that stolen. It was two thirds of the variance of equal turns.
 """
 
 import json

@@ -71,23 +71,23 @@ def test_known_lane_alone_under_poison_in_five_percent_of_the_stream(
         assert {letter.reason for letter in auditor.dead_letters} == {reason for reason, _ in shapes}
     # The audit is over: a consumer fetches ahead of what it is asked for, and would read along.
     new.terminate()
-    healthy, spoilt = (
-        list(platform.draw(catalogue, BACKLOG, poison_share=share, shapes=shapes)) for share in (0.0, 0.05)
-    )
+    backlogs = {
+        name: list(platform.draw(catalogue, BACKLOG, poison_share=share, shapes=shapes))
+        for name, share in (("without", 0.0), ("with", 0.05))
+    }
+    expected = {name: Counter(entry.expected for entry in backlog) for name, backlog in backlogs.items()}
     before = outcomes(bootstrap)
-    sent: Counter[str] = Counter()
-    turns: dict[str, list[_Turn]] = {"without": [], "with": []}
+    turns: dict[str, list[_Turn]] = {name: [] for name in backlogs}
     with TouchedMemory() as memory, Pace() as pace:
         for number in range(WARM_UP_TURNS + TURNS):
-            for name, backlog in (("without", healthy), ("with", spoilt)):
+            for name, backlog in backlogs.items():
                 # Halted meanwhile, not ended: a start would be measured with it.
                 _signal(known, signal.SIGSTOP)
                 send_quickly(bootstrap, backlog)
-                sent.update(entry.expected for entry in backlog)
                 # The backlog goes to the disk now, not while it is worked off.
                 os.sync()
                 memory.give()
-                turn = work_off(bootstrap, known, pace, sum(entry.expected == "emotion" for entry in backlog))
+                turn = work_off(bootstrap, known, pace, expected[name]["emotion"])
                 if number >= WARM_UP_TURNS:
                     turns[name].append(turn)
     await_no_lag(bootstrap, lanes=["known"])
@@ -101,8 +101,9 @@ def test_known_lane_alone_under_poison_in_five_percent_of_the_stream(
         f"{ratio:.3f} by the machine's pace, {_median_rate(beside) / _median_rate(without):.3f} by the clock",
     )
     # The same bytes again and again have their outcomes again and again; some poison only an analysis finds out.
-    assert grown["emotion-events"] == sent["emotion"]
-    assert grown["track-events.dead-letter"] + grown["track-analysis"] == sent["dead_letter"]
+    rounds = WARM_UP_TURNS + TURNS
+    assert grown["emotion-events"] == rounds * sum(outcome["emotion"] for outcome in expected.values())
+    assert grown["track-events.dead-letter"] + grown["track-analysis"] == rounds * expected["with"]["dead_letter"]
     assert ratio >= 0.9
 
 
