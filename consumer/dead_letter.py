@@ -7,7 +7,7 @@ added after them, so that ``emotion-stream dead-letters replay`` can give the or
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
@@ -103,13 +103,18 @@ def build_dead_letter(
         origin = {name: value for name, value in received if len(value or b"") <= _MAX_ORIGIN_BYTES}
         source = [(name, origin.get(name) or value) for name, value in source]
     added = [
-        (REASON, reason.encode()),
-        (MESSAGE, clean_message(message).encode()),
+        *_verdict_headers(reason, message[:_LOOKED_AT_CHARACTERS]),
         *source,
-        (ATTEMPTS, str(attempts).encode()),
+        (ATTEMPTS, b"%d" % attempts),
         (FIRST_SEEN, _rfc3339(first_seen)),
     ]
     return DeadLetter(key=key, value=value, headers=original_headers(received) + added)
+
+
+@lru_cache(maxsize=256)
+def _verdict_headers(reason: Reason, message: str) -> Sequence[tuple[str, bytes]]:
+    # Remembered: what is wrong with one message is usually wrong with the next.
+    return ((REASON, reason.encode()), (MESSAGE, clean_message(message).encode()))
 
 
 @lru_cache(maxsize=16)
@@ -131,11 +136,12 @@ def source_headers(topic: str, partition: int, offset: int) -> Headers:
     list of (str, bytes)
         To be added when the known lane forwards an event to ``track-analysis``.
     """
-    return [
-        (SOURCE_TOPIC, topic.encode()),
-        (SOURCE_PARTITION, str(partition).encode()),
-        (SOURCE_OFFSET, str(offset).encode()),
-    ]
+    return [*_partition_headers(topic, partition), (SOURCE_OFFSET, b"%d" % offset)]
+
+
+@lru_cache(maxsize=1024)
+def _partition_headers(topic: str, partition: int) -> Sequence[tuple[str, bytes]]:
+    return ((SOURCE_TOPIC, topic.encode()), (SOURCE_PARTITION, b"%d" % partition))
 
 
 def header_list(headers: ReceivedHeaders) -> Headers:
@@ -203,13 +209,7 @@ def clean_message(message: str) -> str:
         At most ``MAX_MESSAGE_CHARACTERS`` characters; URL credentials and parameters replaced by ``...``.
     """
     # Cut first: an exception can quote a whole event, or what a hostile server said.
-    return _clean(message[:_LOOKED_AT_CHARACTERS])
-
-
-@lru_cache(maxsize=256)
-def _clean(text: str) -> str:
-    # Remembered: what is wrong with one message is usually wrong with the next.
-    hidden = hide_url_secrets(text)
+    hidden = hide_url_secrets(message[:_LOOKED_AT_CHARACTERS])
     line = hidden if hidden.isprintable() else one_line(hidden)
     return line if len(line) <= MAX_MESSAGE_CHARACTERS else line[: MAX_MESSAGE_CHARACTERS - 1] + "…"
 
