@@ -342,10 +342,13 @@ class KnownLane:
         batch, self._batch = self._batch, None
         if batch is None:
             return
-        overruled = self._publish_overruling()
+        overruling = self._publish_overruling()
         self._count_attempts(batch)
-        if self._finish(batch, must_commit=overruled) and batch.consumed:
-            self._count(batch, time.perf_counter() - batch.started)
+        if self._finish(batch, must_commit=overruling > 0):
+            self._table.overruled(self._live)
+            self._metrics.corrections_kept.inc(overruling)
+            if batch.consumed:
+                self._count(batch, time.perf_counter() - batch.started)
         self._show_table()
 
     def _show_answer(self, batch: _Batch, now: float) -> None:
@@ -372,18 +375,17 @@ class KnownLane:
         if (shown := self._records_shown.take()) is not None:
             logger.error("record ignored: not a TrackEmotion", extra={"facts": _place(message) | shown})
 
-    def _publish_overruling(self) -> bool:
+    def _publish_overruling(self) -> int:
         """Let a person's word stand where a newer analysis was written over it."""
-        records = self._table.take_overruling(self._live)
+        records = self._table.overruling(self._live)
         for record in records:
             value = msgspec.json.encode(record)
             self._outbox.produce(TRACK_EMOTIONS.name, value, record.track_id.encode(), track_emotion_headers(record))
             facts = {"track_id": record.track_id, "emotion": record.emotion, "model_emotion": record.model_emotion}
             logger.info("correction kept", extra={"facts": facts})
         if records:
-            self._metrics.corrections_kept.inc(len(records))
             self._metrics.produce_attempts.labels(TRACK_EMOTIONS.name).inc(len(records))
-        return bool(records)
+        return len(records)
 
     def _finish(self, batch: _Batch, *, must_commit: bool) -> bool:
         """Wait until every outcome is safe, only then acknowledge their sources; False if nobody will see them."""

@@ -70,7 +70,7 @@ class TrackTable:
         """Take in one message of ``track-emotions``.
 
         A record that would replace a person's word, or a newer one by an older, is taken in with that word put into
-        it, and given out by ``take_overruling``.
+        it, and given out by ``overruling``.
 
         Parameters
         ----------
@@ -140,8 +140,8 @@ class TrackTable:
             corrections[key] = latest
         return packed
 
-    def take_overruling(self, partitions: Iterable[int]) -> list[TrackEmotion]:
-        """Give, once, the records that must be published so that a person's word stands.
+    def overruling(self, partitions: Iterable[int]) -> list[TrackEmotion]:
+        """Give the records that must be published so that a person's word stands, until told that they are.
 
         Parameters
         ----------
@@ -153,12 +153,18 @@ class TrackTable:
         list of TrackEmotion
             Corrected records.
         """
-        records: list[TrackEmotion] = []
+        return [record for partition in partitions for record in self._overruling.get(partition, {}).values()]
+
+    def overruled(self, partitions: Iterable[int]) -> None:
+        """Take note that what ``overruling`` gave of these partitions is published.
+
+        Parameters
+        ----------
+        partitions : iterable of int
+            As given to ``overruling``, with no message taken in since.
+        """
         for partition in partitions:
-            if overruling := self._overruling.get(partition):
-                records += overruling.values()
-                overruling.clear()
-        return records
+            self._overruling.get(partition, {}).clear()
 
     def find(self, partition: int, track_id: str) -> tuple[KnownTrack, Correction | None] | None:
         """Look a track up, from any thread; nothing is kept.

@@ -5,16 +5,19 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 from confluent_kafka import KafkaError
 from prometheus_client import CollectorRegistry
 
+from consumer.corrections import Correction, correct
 from consumer.dead_letter import DeadLetterLimit
 from consumer.errors import BrokerError
 from consumer.health import Health
 from consumer.known_lane import RESTORED, KnownLane, _Batch
 from consumer.metrics import Metrics
 from consumer.settings import Settings
+from tests.consumer.records import track_emotion
 
 
 class Commits:
@@ -124,3 +127,30 @@ def test_transaction_with_nothing_but_a_kept_correction_is_committed(
     lane._consumer = cast(Any, SimpleNamespace(consumer_group_metadata=lambda: None))
     lane._finish(_Batch(datetime.now(UTC)), must_commit=must_commit)
     assert committed == commits, "an open transaction would hold back who reads committed records"
+
+
+def test_kept_correction_of_an_aborted_transaction_is_published_again(lane: KnownLane) -> None:
+    analysis = track_emotion()
+    for record in (correct(analysis, Correction("happy", "curator-7", datetime(2026, 11, 1, tzinfo=UTC))), analysis):
+        lane.table.open(0)
+        lane.table.apply(0, b"t-1", msgspec.json.encode(record))
+    lane._live.add(0)
+    published: list[Any] = []
+    taken = iter((False, True))
+    lane._outbox = cast(
+        Any,
+        SimpleNamespace(
+            produce=lambda _, value, *__: published.append(msgspec.json.decode(value)),
+            finish=lambda: None,
+            is_transactional=True,
+            commit=lambda *_: next(taken),
+        ),
+    )
+    lane._consumer = cast(Any, SimpleNamespace(consumer_group_metadata=lambda: None))
+    kept = []
+    for _ in range(3):
+        lane._batch = _Batch(datetime.now(UTC))
+        lane._complete()
+        kept.append(lane._metrics.registry.get_sample_value("emotion_corrections_kept_total"))
+    assert [(record["emotion"], record["corrected_by"]) for record in published] == [("happy", "curator-7")] * 2
+    assert kept == [0, 1, 1], "counted once somebody can read it"
