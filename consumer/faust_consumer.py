@@ -13,15 +13,21 @@
   "any" there, and takes events of the new assignment that Faust then drops. It seeks back to what was committed, but
   not where nothing was committed yet, and goes on when the seek fails. Here a fetch keeps the partitions it was asked
   for, the seek includes the beginning, and its failure ends the worker.
+- aiokafka gives up on a partition whose next record has a header name that is no UTF-8: one such message ended every
+  worker that came to it. Here it is read with those bytes spelt out.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Protocol, cast
 
 import aiokafka
+from aiokafka.consumer import fetcher
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.record.default_records import _DefaultRecordBatchPy
+from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -232,6 +238,77 @@ class LaneConsumerThread(driver.AIOKafkaConsumerThread):
             return super()._create_worker_consumer(transport)
         finally:
             self.consumer.in_transaction = was
+
+
+class FetchedRecords:
+    """The record batches of one partition in a fetch, as aiokafka's ``MemoryRecords``, whatever their headers' names.
+
+    Parameters
+    ----------
+    data : bytes
+        Whole batches one behind the other, and perhaps a part of one more.
+    """
+
+    # Of a batch, before what its length counts: the offset, and the length itself.
+    _LENGTH_AT, _OVERHEAD = 8, 12
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._records = MemoryRecords(data)
+        self._begin = 0
+
+    def size_in_bytes(self) -> int:
+        """Give the bytes of all batches."""
+        return int(self._records.size_in_bytes())
+
+    def has_next(self) -> bool:
+        """Tell whether there is another whole batch."""
+        return bool(self._records.has_next())
+
+    def next_batch(self) -> "_Batch":
+        """Give the next batch; only after ``has_next``."""
+        begin, batch = self._begin, self._records.next_batch()
+        length = int.from_bytes(self._data[begin + self._LENGTH_AT : begin + self._OVERHEAD], "big")
+        self._begin = begin + self._OVERHEAD + length
+        return _Batch(batch, self._data, begin, self._begin)
+
+
+class _Batch:
+    """What aiokafka's reader in C gives, and from the record on that it cannot read, what its reader in Python does."""
+
+    def __init__(self, batch: Any, data: bytes, begin: int, end: int) -> None:
+        self._batch = batch
+        self._data, self._begin, self._end = data, begin, end
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._batch, name)
+
+    def __iter__(self) -> Iterator[Any]:
+        given = 0
+        try:
+            for record in self._batch:
+                yield record
+                given += 1
+        except UnicodeDecodeError:
+            logger.warning("a header's name is no UTF-8", extra={"facts": {"offset": self._batch.base_offset + given}})
+            again: Any = _DefaultRecordBatchPy(self._data[self._begin : self._end])
+            again._maybe_uncompress()
+            again._buffer = _SpeltOut(again._buffer)
+            yield from islice(again, given, None)
+
+
+class _SpeltOut(bytes):
+    r"""Bytes whose slices decode to text whatever they hold, ``\xff`` for what is no UTF-8."""
+
+    def __getitem__(self, place: Any) -> Any:
+        part = super().__getitem__(place)
+        return type(self)(part) if isinstance(part, bytes) else part
+
+    def decode(self, encoding: str = "utf-8", errors: str = "backslashreplace") -> str:
+        return super().decode(encoding, errors)
+
+
+fetcher.MemoryRecords = FetchedRecords
 
 
 async def _check_errors(consumer: aiokafka.AIOKafkaConsumer) -> None:

@@ -5,6 +5,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Self
 
 Script = Callable[[socket.socket, bytes], None]
 
@@ -88,3 +89,19 @@ def response(body: bytes = b"", status: str = "200 OK", length: int | None = Non
     fields |= {name.replace("_", "-"): value for name, value in headers.items()}
     head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     return f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + body
+
+
+class HeaderName(str):
+    """The name of a Kafka header that encodes to any bytes, for a client that asks it to encode itself."""
+
+    raw: bytes
+
+    def __new__(cls, raw: bytes) -> Self:
+        """Take the bytes."""
+        name = super().__new__(cls, raw.decode("latin-1"))
+        name.raw = raw
+        return name
+
+    def encode(self, *_: object) -> bytes:
+        """Give them."""
+        return self.raw

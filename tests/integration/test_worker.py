@@ -1,11 +1,17 @@
 """The worker on real Kafka: consume, produce, commit, stop, resume; two workers share the load."""
 
+import asyncio
 import hashlib
 from typing import Any
 
+import aiokafka
 import pytest
+from aiokafka.producer import message_accumulator
+from aiokafka.producer import producer as aiokafka_producer
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from consumer.topics import TRACK_ANALYSIS
+from tests.consumer.hostile import HeaderName
 from tests.integration.administration import set_topic_config
 from tests.integration.auditor import Auditor
 from tests.integration.conftest import Record, WorkerFactory
@@ -110,6 +116,37 @@ def test_new_lane_reads_whatever_codec_its_topic_asks_for(
     verdict = auditor.settle(platform.entries, 60)
     record(verdict)
     assert verdict.balanced and verdict.emotions == 4, verdict.line()
+
+
+def test_header_name_that_is_no_utf8_written_to_the_new_lane_stops_nobody(
+    bootstrap: str,
+    platform: Platform,
+    auditor: Auditor,
+    new_worker: WorkerFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worker = new_worker(bootstrap).start()
+    # The known lane forwards no such event; whoever else may write to the topic is asked by nobody.
+    for module in (message_accumulator, aiokafka_producer):
+        monkeypatch.setattr(module, "DefaultRecordBatchBuilder", _DefaultRecordBatchBuilderPy)
+    written = asyncio.run(write_everywhere(bootstrap, TRACK_ANALYSIS.name, b"no event", HeaderName(b"\xff")))
+    for number in range(8):
+        platform.play(platform.track(number))
+    platform.flush()
+    verdict = auditor.settle(platform.entries, 60)
+    # The ledger knows of no input for those four letters, and calls each wrong.
+    assert (verdict.emotions, len(verdict.lost), len(verdict.wrong)) == (8, 0, written), verdict.line()
+    assert {letter.reason for letter in auditor.dead_letters} == {"invalid_json"}
+    assert worker.running
+
+
+async def write_everywhere(bootstrap: str, topic: str, value: bytes, name: str) -> int:
+    """Write a message with a header of that name to every partition of a topic; give their number."""
+    async with aiokafka.AIOKafkaProducer(bootstrap_servers=bootstrap) as producer:
+        partitions = await producer.partitions_for(topic)
+        for partition in partitions:
+            await producer.send_and_wait(topic, value, partition=partition, headers=[(name, b"1")])
+    return len(partitions)
 
 
 def judgement(emotion: Emotion) -> dict[str, Any]:
