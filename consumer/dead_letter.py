@@ -113,7 +113,7 @@ def build_dead_letter(
 
 @lru_cache(maxsize=256)
 def _verdict_headers(reason: Reason, message: str) -> Sequence[tuple[str, bytes]]:
-    # Remembered: what is wrong with one message is usually wrong with the next.
+    # Remembered, and therefore cut before: what is wrong with one message is usually wrong with the next.
     return ((REASON, reason.encode()), (MESSAGE, clean_message(message).encode()))
 
 

@@ -345,8 +345,9 @@ class KnownLane:
         overruling = self._publish_overruling()
         self._count_attempts(batch)
         if self._finish(batch, must_commit=overruling > 0):
-            self._table.overruled(self._live)
-            self._metrics.corrections_kept.inc(overruling)
+            if overruling:
+                self._table.overruled(self._live)
+                self._metrics.corrections_kept.inc(overruling)
             if batch.consumed:
                 self._count(batch, time.perf_counter() - batch.started)
         self._show_table()
