@@ -10,6 +10,7 @@ A call names the event with a fixed phrase and carries the facts beside it, neve
 import logging
 import logging.config
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -51,15 +52,17 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "event": _readable(record.getMessage()),
         }
-        for name, value in _facts(record).items():
-            line[f"fact_{name}" if name in _RESERVED else _readable(name)] = _clean(value)
+        facts = {
+            f"fact_{name}" if name in _RESERVED else _readable(name): value for name, value in _facts(record).items()
+        }
         if record.exc_info and record.exc_info[0]:
             line["exception"] = _readable(self.formatException(record.exc_info), _MAX_TRACEBACK_CHARACTERS)
         try:
-            return msgspec.json.encode(line, enc_hook=_describe).decode()
+            clean = {name: _clean(value) for name, value in facts.items()}
+            return msgspec.json.encode(line | clean, enc_hook=_describe).decode()
         except (TypeError, ValueError, RecursionError):
             # Keys that are no text, surrogates deep inside: the line must not be lost for a fact's sake.
-            shown = {name: _readable(ascii(value)) for name, value in line.items()}
+            shown = {name: _readable(ascii(value)) for name, value in (line | facts).items()}
             return msgspec.json.encode(shown).decode()
 
 
@@ -92,7 +95,8 @@ class ConsoleFormatter(logging.Formatter):
         level = f"{record.levelname:<7}"
         if self.colour:
             level = f"\x1b[{_COLOURS.get(record.levelname, '0')}m{level}\x1b[0m"
-        facts = " ".join(f"{name}={_clean(value)}" for name, value in _facts(record).items())
+        # As text before secrets are looked for: an exception or a list holds them as well.
+        facts = " ".join(f"{name}={_readable(str(value))}" for name, value in _facts(record).items())
         line = f"{_time(record).astimezone():%H:%M:%S} {level} {one_line(_readable(record.getMessage()))}"
         line = f"{line}  {one_line(facts)}" if facts else line
         if record.exc_info and record.exc_info[0]:
@@ -156,7 +160,13 @@ def _facts(record: logging.LogRecord) -> dict[str, object]:
 
 
 def _clean(value: object) -> object:
-    return _readable(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return _readable(value)
+    if isinstance(value, Mapping):
+        return {_readable(name) if isinstance(name, str) else name: _clean(below) for name, below in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean(below) for below in value]
+    return value
 
 
 def _readable(text: str, most: int = _MAX_CHARACTERS) -> str:

@@ -76,9 +76,17 @@ def test_json_line_holds_the_traceback_in_one_field() -> None:
     assert "hunter2" not in text
 
 
+SIGNED = "https://u:hunter2@host/a.mp3?X-Amz-Signature=hunter2"
+
+
 @pytest.mark.parametrize("formatter", [JsonFormatter(), ConsoleFormatter(), ConsoleFormatter(colour=True)])
-def test_url_secrets_are_hidden_in_every_format(formatter: logging.Formatter) -> None:
-    text = formatter.format(record("fetched", audio_uri="https://u:hunter2@host/a.mp3?X-Amz-Signature=hunter2"))
+@pytest.mark.parametrize(
+    "fact",
+    [SIGNED, OSError(f"cannot read {SIGNED} now"), [SIGNED, "b"], {"uri": (SIGNED,)}, {SIGNED: 1}, {(SIGNED, 2): 3}],
+    ids=["text", "exception", "list", "nested", "key", "key that is no text"],
+)
+def test_url_secrets_are_hidden_in_every_format_wherever_they_stand(fact: object, formatter: logging.Formatter) -> None:
+    text = formatter.format(record("fetched", audio_uri=fact))
     assert "hunter2" not in text
     assert "host/a.mp3" in text
 
