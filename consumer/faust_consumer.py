@@ -283,6 +283,10 @@ class _Batch:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._batch, name)
 
+    def __next__(self) -> Any:
+        # How aiokafka reads a transaction's marker, which has no headers.
+        return next(self._batch)
+
     def __iter__(self) -> Iterator[Any]:
         given = 0
         try:

@@ -1,6 +1,7 @@
-"""Headers whose names are no UTF-8, as aiokafka reads them off the wire: no end of the partition."""
+"""What aiokafka reads off the wire: headers whose names are no UTF-8, and transactions with their markers."""
 
 import struct
+from collections.abc import Sequence
 
 import pytest
 from aiokafka.consumer import fetcher
@@ -13,6 +14,8 @@ from consumer.faust_consumer import FetchedRecords
 from tests.consumer.hostile import HeaderName
 
 CRC_AT, CHECKED_FROM = 17, 21
+ATTRIBUTES_AT, CONTROL = 21, 0x20
+PRODUCER = 7
 PLACE = TopicPartition("track-analysis", 0)
 
 
@@ -21,15 +24,38 @@ def batch_of(*names: bytes, first: int = 0, codec: int = 0) -> bytes:
     builder = _DefaultRecordBatchBuilderPy(2, codec, False, -1, -1, -1, 1 << 20)
     for number, name in enumerate(names):
         assert builder.append(number, 1000 + number, b"key", b"value-%d" % number, [(HeaderName(name), b"1")])
+    return placed(builder, first)
+
+
+def transaction_of(*values: bytes, first: int) -> bytes:
+    """Write records within a transaction."""
+    builder = _DefaultRecordBatchBuilderPy(2, 0, True, PRODUCER, 0, 0, 1 << 20)
+    for number, value in enumerate(values):
+        assert builder.append(number, 1000, b"key", value, [("name", b"1")])
+    return placed(builder, first)
+
+
+def marker(*, commits: bool, first: int) -> bytes:
+    """Write what the broker puts behind a transaction."""
+    builder = _DefaultRecordBatchBuilderPy(2, 0, True, PRODUCER, 0, -1, 1 << 20)
+    assert builder.append(0, 1000, struct.pack(">hh", 0, commits), struct.pack(">hi", 0, 1), [])
+    return placed(builder, first, attributes=CONTROL)
+
+
+def placed(builder: _DefaultRecordBatchBuilderPy, first: int, attributes: int = 0) -> bytes:
+    """Give a batch as it lies in the log at that offset."""
     batch = bytearray(builder.build())
     struct.pack_into(">q", batch, 0, first)
+    batch[ATTRIBUTES_AT + 1] |= attributes
     struct.pack_into(">I", batch, CRC_AT, calc_crc32c(bytes(batch[CHECKED_FROM:])))
     return bytes(batch)
 
 
-def read(data: bytes) -> list[tuple[int, bytes, str]]:
-    """Read a fetch as aiokafka does."""
-    records = fetcher.PartitionRecords(PLACE, fetcher.MemoryRecords(data), None, 0, None, None, True, 0)
+def read(data: bytes, aborted: Sequence[tuple[int, int]] = ()) -> list[tuple[int, bytes, str]]:
+    """Read a fetch as aiokafka does for who wants what was committed."""
+    records = fetcher.PartitionRecords(
+        PLACE, fetcher.MemoryRecords(data), aborted, 0, None, None, True, fetcher.READ_COMMITTED
+    )
     return [(record.offset, record.value, record.headers[0][0]) for record in records]
 
 
@@ -58,3 +84,16 @@ def test_batch_that_is_broken_otherwise_is_still_an_error() -> None:
     batch[-1] ^= 1
     with pytest.raises(CorruptRecordException, match="CRC"):
         read(bytes(batch))
+
+
+def test_transactions_are_read_past_their_markers_and_without_what_was_aborted() -> None:
+    data = (
+        transaction_of(b"kept", first=0)
+        + marker(commits=True, first=1)
+        + transaction_of(b"aborted", b"too", first=2)
+        + marker(commits=False, first=4)
+        + transaction_of(b"kept as well", first=5)
+        + marker(commits=True, first=6)
+        + batch_of(b"plain", first=7)
+    )
+    assert read(data, [(PRODUCER, 2)]) == [(0, b"kept", "name"), (5, b"kept as well", "name"), (7, b"value-0", "plain")]
