@@ -5,7 +5,7 @@ import sys
 from confluent_kafka import Consumer, KafkaError, Message, Producer
 
 from consumer.settings import Settings
-from tests.bench.peer_work import answer, load_table
+from tests.bench.peer_work import LINGER_MS, Moment, answer, load_table
 
 
 def main(bootstrap: str, group: str) -> None:
@@ -33,6 +33,7 @@ def main(bootstrap: str, group: str) -> None:
             "enable.idempotence": True,
             "partitioner": "murmur2_random",
             "delivery.report.only.error": True,
+            "linger.ms": LINGER_MS,
             "queue.buffering.max.messages": 1_000_000,
             "on_delivery": delivered,
         }
@@ -40,10 +41,11 @@ def main(bootstrap: str, group: str) -> None:
     consumer.subscribe(["track-events"])
     while True:
         batch = consumer.consume(batch_events, 0.05)
+        moment = Moment.now()
         for message in batch:
             if message.error() is not None:
                 raise SystemExit(str(message.error()))
-            key, value, headers = answer(message.value() or b"", table)
+            key, value, headers = answer(message.value() or b"", table, moment)
             producer.produce("emotion-events", value, key, headers=headers)
         if batch:
             producer.flush()

@@ -4,7 +4,7 @@ import sys
 
 import faust
 
-from tests.bench.peer_work import answer, load_table
+from tests.bench.peer_work import Moment, answer, load_table
 
 
 def main(bootstrap: str, group: str) -> None:
@@ -28,7 +28,7 @@ def main(bootstrap: str, group: str) -> None:
     @app.agent(events)
     async def answer_plays(stream):  # type: ignore[no-untyped-def]  # as Faust's manual writes it
         async for value in stream:
-            key, answered, headers = answer(value, table)
+            key, answered, headers = answer(value, table, Moment.now())
             await emotions.send(key=key, value=answered, headers=headers)
 
     sys.argv = ["faust", "worker", "--without-web", "-l", "warn"]

@@ -25,6 +25,7 @@ from typing import Any, Literal
 # Two copies of one emotion event may differ in these and in nothing else: when it was said, by which lane, and what
 # follows from the two. A worker killed between its answer and its commit gives the answer again, later, and the track
 # it heard the first time is known by then.
+LETTERS = "letters"
 NOT_JUDGEMENT = frozenset({"classified_at", "late", "known"})
 JUDGEMENT = (
     "emotion", "confidence", "probabilities", "prediction_set", "valence", "arousal", "decisions", "fragments",
@@ -176,7 +177,8 @@ class Verdict:
         Answers past the deadline, marked so.
     latencies, occurred : dict of str to list of float
         By lane, for each first answer: seconds from the input's ``occurred_at`` to Kafka's log, and that
-        ``occurred_at`` in seconds since the epoch.
+        ``occurred_at`` in seconds since the epoch. Under ``LETTERS`` the same for each first dead letter, from when
+        the input was sent: poison may have no time of its own.
     window : tuple of float, optional
         Of the fault: what occurred in it is told apart.
     """
@@ -331,7 +333,10 @@ def audit(
         verdict.wrong += _altered(entry, letter)
         identity = f"dead letter {letter.reason}"
         one = first_letters.setdefault(entry.event_id, letter)
-        if one is not letter:
+        if one is letter and math.isfinite(entry.sent_at):
+            verdict.latencies.setdefault(LETTERS, []).append(letter.appended_at - entry.sent_at)
+            verdict.occurred.setdefault(LETTERS, []).append(entry.sent_at)
+        elif one is not letter:
             verdict.repeated.setdefault(entry.event_id, _in_flight(entry, one.appended_at))
             if _original(one) != _original(letter):
                 verdict.wrong.append(f"copies of the dead letter of {entry.event_id} differ")

@@ -7,11 +7,15 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import TypeVar
 
 PR_SET_PDEATHSIG = 1
+# Of the processors, by the host: a turn in which it takes more is the slower for that, whatever is measured.
+DISTURBED_SHARE = 0.02
+Turn = TypeVar("Turn")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -52,9 +56,41 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def host_took() -> float:
-    """Give the processor time, in seconds since the start, that a virtual machine's host gave to others (steal)."""
-    return int(Path("/proc/stat").read_text().split(maxsplit=9)[8]) / os.sysconf("SC_CLK_TCK")
+class Host:
+    """A virtual machine's host, which gives the processors to others as well (steal); counts from when it is made."""
+
+    def __init__(self) -> None:
+        self._begun, self._took = time.monotonic(), self._stolen()
+
+    def share(self) -> float:
+        """Give what it took of the processors since, of all of them."""
+        taken = (self._stolen() - self._took) / (os.cpu_count() or 1)
+        return taken / max(time.monotonic() - self._begun, 1e-3)
+
+    @staticmethod
+    def _stolen() -> float:
+        """Give what it ever took, in seconds of processor time."""
+        return int(Path("/proc/stat").read_text().split(maxsplit=9)[8]) / os.sysconf("SC_CLK_TCK")
+
+
+def undisturbed(turns: Iterable[Turn], taken: Callable[[Turn], float]) -> list[Turn]:
+    """Give the turns in which the host left us the processors: at least half of them, whatever it took.
+
+    Parameters
+    ----------
+    turns : iterable
+        Of one kind.
+    taken : callable
+        Gives the share of the processors that the host took in a turn.
+
+    Returns
+    -------
+    list
+        Those with the least taken first.
+    """
+    ordered = sorted(turns, key=taken)
+    quiet = sum(taken(turn) <= DISTURBED_SHARE for turn in ordered)
+    return ordered[: max(quiet, len(ordered) // 2)]
 
 
 def is_alive(pid: int) -> bool:

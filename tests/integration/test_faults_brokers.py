@@ -53,6 +53,7 @@ def test_rolling_restart_and_loss_of_three_brokers_under_load(
         leader.start()
         cluster.wait_ready()
         ended = time.time()
+        time.sleep(RECOVERY_SECONDS + 3)
     with Auditor(bootstrap) as auditor:
         verdict = auditor.settle(platform.entries, 120)
     note = f"3 restarts in order, 1 kill; the leader changed from {before} to {after}"
@@ -101,7 +102,7 @@ def test_paused_broker_is_waited_for(
         time.sleep(20)
         cluster.brokers[0].resume()
         resumed = time.time()
-        time.sleep(5)
+        time.sleep(RECOVERY_SECONDS + 3)
     restarts = keep_running(worker)
     with Auditor(cluster.bootstrap()) as auditor:
         verdict = auditor.settle(platform.entries, 120)
@@ -132,7 +133,7 @@ def test_network_delayed_frozen_and_cut_between_worker_and_broker(
         time.sleep(15)
         proxy.restore()
         ended = time.time()
-        time.sleep(3)
+        time.sleep(RECOVERY_SECONDS + 3)
     restarts = keep_running(worker)
     with Auditor(cluster.bootstrap()) as auditor:
         verdict = auditor.settle(platform.entries, 120)

@@ -4,12 +4,14 @@ import json
 import os
 import random
 import signal
+import socket
 import time
 from collections.abc import Iterable, Sequence
 
 import pytest
 
 from tests.bench.bulk import bulk_producer, read_one, send
+from tests.consumer.hostile import response, scripted
 from tests.integration.auditor import Auditor
 from tests.integration.conftest import Record, WorkerFactory
 from tests.integration.faults import await_metric, busiest_child, judge
@@ -20,6 +22,8 @@ from tests.integration.worker import WorkerProcess
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.fault, pytest.mark.timeout(1200)]
 
 SEEDED_TRACKS, LUMP = 50_000, 5_000
+# Long beside an analysis of 6 s of audio, short beside what a worker has to stop in.
+SLOW_SECONDS = 2.0
 
 
 def test_kill_nine_of_two_workers_in_turn_ten_times(
@@ -48,22 +52,43 @@ def test_rolling_restart_under_load_duplicates_nothing(
     bootstrap: str, platform: Platform, auditor: Auditor, new_worker: WorkerFactory, record: Record
 ) -> None:
     catalogue = tracks(platform, 20)
-    # The session of production: who leaves in order must not be waited for until it ends.
-    workers = [new_worker(bootstrap, f"worker-{n}", session_timeout_seconds=45).start() for n in (0, 1)]
-    stops = []
-    with Load(platform, catalogue, per_second=100, new_share=0.02, poison_share=0.02):
-        for _ in range(2):
-            for worker in workers:
-                time.sleep(2)
-                code, seconds = worker.terminate()
-                assert code == 0, worker.tail()
-                stops.append(seconds)
-                worker.start()
-        time.sleep(2)
-    verdict = auditor.settle(platform.entries, 120)
-    judge(verdict, record, f"4 restarts, slowest stop {max(stops):.1f} s")
+    body = response((platform.folder / catalogue[0]).with_suffix(".wav").read_bytes())
+
+    def answer(connection: socket.socket, _: bytes) -> None:
+        server.closing.wait(SLOW_SECONDS)
+        connection.sendall(body)
+
+    with scripted(answer) as server:
+        host = f"127.0.0.1:{server.port}"
+        # The session of production: who leaves in order must not be waited for until it ends. And two processes each:
+        # a track that is slow to come is overtaken by those behind it, and must be finished before their answers count.
+        workers = [
+            new_worker(
+                bootstrap, f"worker-{n}", session_timeout_seconds=45, pool_size=2, allowed_hosts=host,
+                allowed_private_hosts=host,
+            ).start()
+            for n in (0, 1)
+        ]  # fmt: skip
+        stops, held = [], []
+        with (
+            Load(platform, catalogue, per_second=100, new_share=0.02, poison_share=0.02),
+            Load(platform, [f"http://{host}/track.wav"], per_second=1, new_share=1.0),
+        ):
+            for _ in range(2):
+                for worker in workers:
+                    time.sleep(4)
+                    held.append(worker.metric("emotion_events_in_progress", {"lane": "new"}))
+                    code, seconds = worker.terminate()
+                    assert code == 0, worker.tail()
+                    stops.append(seconds)
+                    worker.start()
+            time.sleep(2)
+        verdict = auditor.settle(platform.entries, 120)
+    note = f"4 restarts with {', '.join(f'{events:.0f}' for events in held)} new tracks in hand, slowest stop"
+    judge(verdict, record, f"{note} {max(stops):.1f} s")
     assert verdict.duplicated == 0, verdict.line()
     assert max(stops) <= 10
+    assert max(held) > 0, "no worker had anything to finish"
 
 
 def test_scale_out_to_three_workers_and_back_to_one(

@@ -107,6 +107,15 @@ def test_audit_altered_bytes_in_dead_letter_are_lost_and_wrong() -> None:
     assert len(verdict.wrong) == 1
 
 
+def test_audit_tells_how_long_the_first_letters_took() -> None:
+    poison = entry(1, expected="dead_letter", sent_at=100.0)
+    letters = [replace(letter(1), appended_at=moment) for moment in (107.5, 190.0)]
+    verdict = audit([poison], [], letters)
+    assert verdict.latency("letters", 0.99) == pytest.approx(7.5)
+    with pytest.raises(AssertionError, match="letters"):
+        judge(audit([poison], [], letters[1:]), lambda *_: None)
+
+
 def test_audit_dead_letter_without_its_value_is_known_by_its_source() -> None:
     poison = entry(4, expected="dead_letter", partition=2, may_be_stripped=True)
     assert audit([poison], [], [DeadLetter(b"", "event_too_large", source=(2, 4))]).balanced
