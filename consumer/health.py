@@ -21,6 +21,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from consumer.errors import ConfigurationError
+from consumer.log_sample import LogSample
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ _CLIENT_TIMEOUT_SECONDS: Final = 5.0
 _MOST_CONNECTIONS: Final = 16
 # A thread whose connection was cut ends within milliseconds; this is for a machine that swaps.
 _MAKING_ROOM_SECONDS: Final = 1.0
+# In the log, each with its traceback: whoever reaches the port asks as often as they like.
+_FAILURES_PER_SECOND: Final = 1
 Answer = tuple[HTTPStatus, str, bytes]
 
 
@@ -227,6 +230,7 @@ class _Server(ThreadingHTTPServer):
         self._accepted_at: dict[socket.socket, float] = {}
         self._lock = threading.Lock()
         self._places = threading.Semaphore(_MOST_CONNECTIONS)
+        self._failures_shown = LogSample(_FAILURES_PER_SECOND)
         super().__init__(address, handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:  # socketserver's name
@@ -256,8 +260,12 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # socketserver's name
         # A client that goes away, or is cut off, while it is answered is none of our errors.
-        if not isinstance(sys.exception(), OSError):
-            logger.error("health request failed", exc_info=True)
+        if isinstance(sys.exception(), OSError):
+            return
+        with self._lock:
+            facts = self._failures_shown.take()
+        if facts is not None:
+            logger.error("health request failed", exc_info=True, extra={"facts": facts})
 
 
 def _cut(connections: Iterable[socket.socket]) -> None:
@@ -310,7 +318,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _metrics(registry: CollectorRegistry, accept: str) -> Answer:
-    encode, content_type = choose_encoder(accept)
+    try:
+        encode, content_type = choose_encoder(accept)
+    except (TypeError, ValueError):
+        # It compares a version's parts as they come, and those that are no numbers are texts.
+        encode, content_type = choose_encoder("")
     return HTTPStatus.OK, content_type, encode(registry)
 
 

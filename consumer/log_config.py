@@ -23,6 +23,8 @@ from consumer.settings import Settings
 DEAD_LETTERS_PER_SECOND: Final = 10
 # Libraries that report every step at INFO.
 _TALKATIVE: Final = ("aiobotocore", "aiokafka", "botocore", "faust", "fsspec", "mode", "numba", "s3fs", "urllib3")
+# Quotes a whole variable of the exporter's headers, credentials included, where it does not parse.
+_QUOTES_SECRETS: Final = "opentelemetry.util.re"
 _RESERVED: Final = ("time", "level", "logger", "event", "exception")
 # Of one text of a line; a traceback may be longer.
 _MAX_CHARACTERS: Final = 4 * 1024
@@ -124,13 +126,14 @@ def logging_config(settings: Settings) -> dict[str, Any]:
         {"()": JsonFormatter} if json else {"()": ConsoleFormatter, "colour": sys.stderr.isatty()}
     )
     talkative = "INFO" if settings.log_level == "DEBUG" else "WARNING"
+    levels = dict.fromkeys(_TALKATIVE, talkative) | {_QUOTES_SECRETS: "ERROR"}
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"line": formatter},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "stream": "ext://sys.stderr", "formatter": "line"}},
         "root": {"level": settings.log_level, "handlers": ["stderr"]},
-        "loggers": {name: {"level": max(talkative, settings.log_level, key=_severity)} for name in _TALKATIVE},
+        "loggers": {name: {"level": max(least, settings.log_level, key=_severity)} for name, least in levels.items()},
     }
 
 

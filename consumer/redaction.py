@@ -10,6 +10,8 @@ _USERINFO: Final = re.compile(r"(:/++)[^/\s]*@")
 # Queries, fragments and parameters, where signed URLs carry theirs. Quotes are legal in them, and a path may hold the
 # spaces that a URL may not: hence anywhere behind the first URL, up to the next space.
 _PARAMETERS: Final = re.compile(r"([?#;])\S+")
+# How urllib3 names what it could not ask for: without the host, which stands apart from it.
+_PATH_OF_URL: Final = "url: /"
 
 
 def hide_url_secrets(text: str) -> str:
@@ -27,6 +29,9 @@ def hide_url_secrets(text: str) -> str:
     """
     # Most texts are log lines without an address; looking for one would be half of a line's cost.
     begin = text.find(":/")
+    path = text.find(_PATH_OF_URL)
+    if 0 <= path < begin or begin < 0:
+        begin = path
     if begin < 0:
         return text
     return text[:begin] + _PARAMETERS.sub(r"\1...", _USERINFO.sub(r"\1...@", text[begin:]))

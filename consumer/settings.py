@@ -5,6 +5,8 @@ comma-separated; numbers carry their unit in the name. Defaults are safe on a la
 until it is named, and metrics are served on the loopback only.
 """
 
+import contextlib
+import ctypes
 import difflib
 import logging
 import math
@@ -18,11 +20,15 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, field
 
 from consumer.errors import ConfigurationError
+from consumer.redaction import hide_url_secrets
 
 PREFIX: Final = "EMOTION_"
 # Read by the tests, not by the worker: no reason to warn about them.
 _FOREIGN_PREFIX: Final = "EMOTION_TEST_"
 MASK: Final = "********"
+
+# linux/prctl.h
+_PR_SET_DUMPABLE: Final = 4
 
 Lane = Literal["known", "new"]
 _HOST = r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
@@ -195,7 +201,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             try:
                 values[row.field] = _parse(text, row.type)
             except msgspec.ValidationError as error:
-                shown = MASK if row.secret else repr(text)
+                shown = MASK if row.secret else repr(hide_url_secrets(text))
                 expected = row.expected or str(error)
                 problems.append(f"{row.variable}: expected {expected.removeprefix('Expected ')}; came {shown}")
         if problems:
@@ -301,6 +307,18 @@ def withhold_secrets(environ: MutableMapping[str, str]) -> None:
     for row in setting_rows():
         if row.secret:
             environ.pop(row.variable, None)
+
+
+def withhold_memory() -> None:
+    """Keep other processes of the same user out of this one's memory, open files and first environment.
+
+    Debuggers too, and no core dump is written; root may still look. It holds for this process alone, and not for the
+    programs it starts, as a pool's are.
+    """
+    # What is taken out of the environment stays where the kernel put it, and whatever runs in a decoder would read it
+    # in /proc/<parent>/environ. Elsewhere than on Linux there is neither.
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def settings_table() -> str:

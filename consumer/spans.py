@@ -6,6 +6,7 @@ producer span for each message, whose context goes out in the message's headers.
 through both lanes. An event answered by another one's analysis has a link to that one's span.
 """
 
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from typing import Final
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.environment_variables import OTEL_EXPORTER_OTLP_HEADERS, OTEL_EXPORTER_OTLP_TRACES_HEADERS
 from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -20,12 +22,13 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, set_span_in_
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from consumer.dead_letter import Headers, ReceivedHeaders
-from consumer.errors import EmotionServiceError
+from consumer.errors import ConfigurationError, EmotionServiceError
 from consumer.timing import Timing
 from consumer.tracing import Trace, Tracing, received_context
 
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 _CLOSE_SECONDS: Final = 1.0
+_HEADERS: Final = (OTEL_EXPORTER_OTLP_HEADERS, OTEL_EXPORTER_OTLP_TRACES_HEADERS)
 
 
 class SpanTrace(Trace):
@@ -132,11 +135,28 @@ class SpanTracing(Tracing):
 
     @classmethod
     def exporting(cls) -> "SpanTracing":
-        """Send spans over OTLP/HTTP, as the ``OTEL_*`` variables say, from a thread of its own."""
+        """Send spans over OTLP/HTTP, as the ``OTEL_*`` variables say, from a thread of its own.
+
+        The variables of its headers, which hold credentials, are then no longer in the environment.
+
+        Raises
+        ------
+        ConfigurationError
+            If a header holds a line break.
+        """
+        for variable in _HEADERS:
+            # requests refuses such a header at every export, and quotes it.
+            if any(line_break in os.environ.get(variable, "").lower() for line_break in ("%0a", "%0d")):
+                raise ConfigurationError(f"{variable}: expected headers without a line break (%0A, %0D)")
         named = Resource({SERVICE_NAME: "emotion-stream"}).merge(OTELResourceDetector().detect())
         # The interpreter's end must not wait for a collector that does not answer: ``close`` does, for a second.
         provider = TracerProvider(resource=named, shutdown_on_exit=False)
-        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        exporter = OTLPSpanExporter()
+        # It has read them, and processes that open strangers' audio inherit the environment. Before the processor,
+        # which starts a thread: the environment is the C library's too, which locks nothing.
+        for variable in _HEADERS:
+            os.environ.pop(variable, None)
+        provider.add_span_processor(BatchSpanProcessor(exporter))
         return cls(provider)
 
     def begin(self, topic: str, partition: int, offset: int, received: ReceivedHeaders) -> Trace:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import click
 
 from consumer.errors import EmotionServiceError
+from consumer.redaction import hide_url_secrets
 
 
 @contextmanager
@@ -20,4 +21,4 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except EmotionServiceError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(hide_url_secrets(str(error))) from error

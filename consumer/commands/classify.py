@@ -24,7 +24,7 @@ from consumer.batch.run import AnalysisPool, classify_pending
 from consumer.errors import EmotionServiceError
 from consumer.metrics import Metrics
 from consumer.redaction import one_line
-from consumer.settings import Settings, available_cores, withhold_secrets
+from consumer.settings import Settings, available_cores, withhold_memory, withhold_secrets
 from model.errors import ModelError
 from model.registry import SHIPPED_ROOT, Registry
 
@@ -62,6 +62,7 @@ def command(
             log_format="console",
         )
         withhold_secrets(os.environ)
+        withhold_memory()
         judge = Registry(settings.model_dir or SHIPPED_ROOT).load("champion")
         output.parent.mkdir(parents=True, exist_ok=True)
         with Journal(journal_path, f"{judge.version} {judge.feature_version}") as journal:

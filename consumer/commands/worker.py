@@ -8,7 +8,8 @@ import click
 
 from consumer.errors import FatalError
 from consumer.log_config import configure_logging
-from consumer.settings import Settings, log_settings, withhold_secrets
+from consumer.redaction import hide_url_secrets
+from consumer.settings import Settings, log_settings, withhold_memory, withhold_secrets
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,6 +26,7 @@ def command(lanes: str | None) -> None:
         settings = Settings.from_environment(environment)
         # Processes that open strangers' audio inherit the environment.
         withhold_secrets(os.environ)
+        withhold_memory()
         configure_logging(settings)
         log_settings(settings, environment)
         # Faust, numpy and scikit-learn: not for --help, and not before the settings are known to be right.
@@ -32,7 +34,7 @@ def command(lanes: str | None) -> None:
 
         status = run(settings)
     except FatalError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(hide_url_secrets(str(error))) from error
     # Past the interpreter's own tidying: client threads that still wait for a broker would hold it up.
     logging.shutdown()
     sys.stdout.flush()

@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Gauge, Metric
+from prometheus_client.registry import Collector
 
 from consumer.errors import ConfigurationError
 from consumer.health import _MOST_CONNECTIONS, Health, HealthServer
@@ -88,6 +89,45 @@ def test_metrics_speaks_openmetrics_when_asked(server: HealthServer) -> None:
     _, body, headers = ask(server, "/metrics", Accept="application/openmetrics-text; version=1.0.0")
     assert headers["Content-Type"].startswith("application/openmetrics-text")
     assert body.endswith(b"# EOF\n")
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text; version=abc",
+        "application/openmetrics-text; version=1..0",
+        "text/plain;version=\u00b2",
+        "text/plain;version=" + "9" * 5000,
+    ],
+)
+def test_metrics_of_a_version_that_is_none_are_those_of_the_default(
+    server: HealthServer, accept: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    status, body, headers = ask(server, "/metrics", Accept=accept)
+    assert status == 200
+    assert b'emotion_events_consumed_total{lane="known"} 0.0' in body
+    assert headers["Content-Type"] == ask(server, "/metrics")[2]["Content-Type"]
+    assert not caplog.records
+
+
+def test_requests_that_fail_are_logged_once_a_second(health: Health, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Collector):
+        def describe(self) -> list[Metric]:
+            return []
+
+        def collect(self) -> Iterator[Metric]:
+            raise RuntimeError("as ever")
+
+    registry = CollectorRegistry()
+    registry.register(Broken())
+    server = HealthServer("127.0.0.1", 0, registry, health).start()
+    begun = time.monotonic()
+    for _ in range(20):
+        with pytest.raises(http.client.RemoteDisconnected):
+            ask(server, "/metrics")
+    server.stop()
+    assert 1 <= len(caplog.records) <= 2 + time.monotonic() - begun
+    assert caplog.records[0].exc_info
 
 
 def test_head_gives_headers_without_a_body(server: HealthServer) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from opentelemetry.util.re import parse_env_headers
 
 from consumer.log_config import ConsoleFormatter, JsonFormatter, configure_logging, logging_config
 from consumer.settings import Settings
@@ -143,3 +144,13 @@ def test_configure_logging_writes_to_stderr(
 def test_libraries_are_no_louder_than_asked(level: str, library: str) -> None:
     config = logging_config(Settings.from_environment({"EMOTION_LOG_LEVEL": level}))
     assert config["loggers"]["aiokafka"]["level"] == library
+
+
+@pytest.mark.parametrize("level", ["DEBUG", "INFO"])
+def test_headers_that_do_not_parse_are_not_quoted(
+    level: str, capsys: pytest.CaptureFixture[str], restored_logging: None
+) -> None:
+    configure_logging(Settings.from_environment({"EMOTION_LOG_LEVEL": level}))
+    parse_env_headers("Authorization: Bearer hunter2", liberal=True)
+    parse_env_headers("Authorization: Bearer hunter2")
+    assert "hunter2" not in capsys.readouterr().err

@@ -29,6 +29,8 @@ PATIENCE_SECONDS = 0.5
         f"http://h/a#token={SECRET}",
         f"got 'HTTPS://h/a?sig={SECRET}', then s3://u:{SECRET}@b/key and http://h?{SECRET}#{SECRET}",
         f"http://h/\n?{SECRET}\nhttp://u:{SECRET}@h",
+        f"HTTPConnectionPool(host='h', port=1): Max retries exceeded with url: /v1/traces?key={SECRET} (Caused by X)",
+        f"Max retries exceeded with url: /a?key={SECRET} (Caused by X), see https://h/a",
     ],
 )
 def test_hide_removes_what_a_url_can_carry(text: str) -> None:
@@ -45,6 +47,8 @@ def test_hide_removes_what_a_url_can_carry(text: str) -> None:
         "a #1 before https://host:8000/path/a.mp3 is none of its parameters",
         "answered 404: file:///music/a b.flac",
         "mail me@example.org, or http://h/me@example.org",
+        "this url: none?really",
+        "a #1 before url: /v1/traces is none of its parameters",
     ],
 )
 def test_hide_leaves_the_rest_as_it_is(text: str) -> None:
@@ -63,8 +67,24 @@ def test_hide_leaves_the_rest_as_it_is(text: str) -> None:
         "://" + "a@" * 500_000 + "/",
         "://" + "?" * 1_000_000,
         "://" + "? " * 500_000,
+        "url: " * 200_000,
+        "url: /?" * 150_000,
+        "url: /" + "? " * 500_000,
     ],
-    ids=["scheme-behind", "scheme-before", "urls", "short-urls", "slashes", "ats", "users", "query", "queries"],
+    ids=[
+        "scheme-behind",
+        "scheme-before",
+        "urls",
+        "short-urls",
+        "slashes",
+        "ats",
+        "users",
+        "query",
+        "queries",
+        "no-paths",
+        "paths",
+        "path",
+    ],
 )
 def test_hide_takes_time_in_proportion_to_the_text(text: str) -> None:
     started = time.process_time()

@@ -1,7 +1,10 @@
 """Settings: defaults, parsing, refusal, masking, and the README's table."""
 
 import logging
+import os
 import pickle
+import subprocess
+import sys
 from io import StringIO
 from pathlib import Path
 
@@ -79,6 +82,13 @@ def test_from_environment_bad_value_says_what_was_expected(variable: str, text: 
     assert repr(text) in str(caught.value)
 
 
+def test_from_environment_bad_value_is_quoted_without_its_secrets() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.from_environment({"EMOTION_ALLOWED_HOSTS": "https://user:hunter2@audio.example/?sig=hunter2"})
+    assert "hunter2" not in str(caught.value)
+    assert "'https://...@audio.example/?...'" in str(caught.value)
+
+
 def test_from_environment_names_every_problem_at_once() -> None:
     with pytest.raises(ConfigurationError) as caught:
         Settings.from_environment({"EMOTION_POOL_SIZE": "x", "EMOTION_MAX_ATTEMPTS": "y"})
@@ -123,6 +133,54 @@ def test_withhold_secrets_leaves_everything_else_in_the_environment() -> None:
     withhold_secrets(environ)
     # Object stores are read by the analysis processes themselves: their credentials are needed there.
     assert environ == {"EMOTION_SASL_USERNAME": "c", "AWS_SECRET_ACCESS_KEY": "d"}
+
+
+# The user changes in the middle, where a kernel sets the flag by itself: hence it is set back first.
+WITHHOLDING = """
+import ctypes, os, subprocess
+from prometheus_client import PROCESS_COLLECTOR
+from consumer.settings import withhold_memory
+
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
+read = ["cat", f"/proc/{os.getpid()}/environ"]
+before = subprocess.run(read, capture_output=True, text=True, check=True, env={"PATH": os.environ["PATH"]})
+assert "hunter2" in before.stdout
+withhold_memory()
+after = subprocess.run(read, capture_output=True, text=True, check=False, env={"PATH": os.environ["PATH"]})
+assert (after.returncode, after.stdout) == (1, ""), after
+assert "Permission denied" in after.stderr, after
+# What is started keeps its own, and this process what it reads of itself.
+subprocess.run(["cat", "/proc/self/environ"], check=True, stdout=subprocess.DEVNULL)
+names = {metric.name for metric in PROCESS_COLLECTOR.collect()}
+assert {"process_open_fds", "process_max_fds", "process_resident_memory_bytes", "process_cpu_seconds"} <= names, names
+os.close(os.open(f"/proc/self/fd/{os.open('/bin/cat', os.O_RDONLY)}", os.O_RDONLY))
+"""
+
+
+def test_withhold_memory_keeps_processes_of_the_same_user_out() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHHOLDING],
+        env={**os.environ, "EMOTION_SASL_PASSWORD": "hunter2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_worker_withholds_its_memory_before_it_runs() -> None:
+    # PR_GET_DUMPABLE, as the exit status.
+    program = (
+        "import ctypes, consumer.worker; from consumer.cli import main;"
+        "consumer.worker.run = lambda settings: ctypes.CDLL(None).prctl(3, 0, 0, 0, 0);"
+        "main(['worker'])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_log_settings_unknown_name_warns_with_the_closest(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import os
 import pickle
 import subprocess
 import sys
@@ -337,11 +338,12 @@ def test_on_without_the_extra_says_what_to_install(monkeypatch: pytest.MonkeyPat
 
 
 def test_on_spans_reach_the_collector_that_the_standard_variables_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken: list[tuple[str, bytes]] = []
+    taken: list[tuple[str, str, bytes]] = []
 
     class Collector(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            taken.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            taken.append((self.path, self.headers["Authorization"], body))
             self.send_response(200)
             self.end_headers()
 
@@ -354,12 +356,27 @@ def test_on_spans_reach_the_collector_that_the_standard_variables_name(monkeypat
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
         monkeypatch.setenv("OTEL_SERVICE_NAME", "worker-of-the-test")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer%20hunter2")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "Authorization=Bearer%20hunter3")
         tracing = open_tracing(Settings(tracing=True))
         through_known_lane(monkeypatch, tracing, track_event_json())
         tracing.close()
         server.shutdown()
         thread.join()
-    ((path, body),) = taken
-    assert path == "/v1/traces"
+    ((path, authorization, body),) = taken
+    assert (path, authorization) == ("/v1/traces", "Bearer hunter3")
+    # Analysis processes inherit what is left.
+    assert not {"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"} & os.environ.keys()
     for text in (b"worker-of-the-test", b"process track-events", b"send emotion-events"):
         assert text in body
+
+
+@pytest.mark.parametrize("variable", ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"])
+@pytest.mark.parametrize("line_break", ["%0A", "%0d"])
+def test_on_a_header_that_every_export_would_quote_is_refused_unquoted(
+    variable: str, line_break: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, f"Authorization=Bearer%20hun{line_break}ter2")
+    with pytest.raises(ConfigurationError, match=variable) as caught:
+        open_tracing(Settings(tracing=True))
+    assert "ter2" not in str(caught.value)

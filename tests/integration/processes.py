@@ -126,11 +126,6 @@ def thread_seconds(pid: int, *names: str) -> float:
     return nanoseconds / 1e9
 
 
-def open_descriptors(pid: int) -> int:
-    """Count the open file descriptors of one process."""
-    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
-
-
 def threads(pid: int) -> int:
     """Count the threads of one process."""
     return len(list(Path(f"/proc/{pid}/task").iterdir()))

@@ -12,7 +12,7 @@ import pytest
 from tests.integration.auditor import Auditor
 from tests.integration.conftest import Record, WorkerFactory
 from tests.integration.faults import judge
-from tests.integration.processes import open_descriptors, threads
+from tests.integration.processes import threads
 from tests.integration.traffic import Load, Platform, tracks
 
 MINUTES = float(os.environ.get("EMOTION_TEST_MINUTES") or 30)
@@ -34,7 +34,7 @@ def test_endurance_memory_descriptors_threads_and_children_stay_flat(
         while time.monotonic() - begun < MINUTES * 60:
             time.sleep(MINUTES * 60 / SAMPLES)
             samples.append(
-                (worker.rss_bytes(), open_descriptors(worker.pid), threads(worker.pid), len(worker.children()))
+                (worker.rss_bytes(), worker.metric("process_open_fds"), threads(worker.pid), len(worker.children()))
             )
     verdict = auditor.settle(platform.entries, 120)
     # The first third is warming up: caches of decoded kernels, of judgements, of connections.

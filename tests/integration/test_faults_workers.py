@@ -15,7 +15,6 @@ from tests.consumer.hostile import response, scripted
 from tests.integration.auditor import Auditor
 from tests.integration.conftest import Record, WorkerFactory
 from tests.integration.faults import await_metric, busiest_child, judge
-from tests.integration.processes import open_descriptors
 from tests.integration.traffic import Load, Platform, tracks
 from tests.integration.worker import WorkerProcess
 
@@ -191,7 +190,7 @@ def test_pool_children_killed_in_the_middle_of_an_analysis(
 ) -> None:
     long_piece = platform.track(0, seconds=30.0)
     worker = new_worker(bootstrap, pool_size=2).start()
-    descriptors = open_descriptors(worker.pid)
+    descriptors = worker.metric("process_open_fds")
     # A steady stream and no backlog: behind one, the tracks that were hit come last, and are hit again.
     with Load(platform, [f"file://{platform.folder / long_piece}.wav"], per_second=5, new_share=1.0):
         for kills in range(1, 7):
@@ -205,7 +204,7 @@ def test_pool_children_killed_in_the_middle_of_an_analysis(
     judge(verdict, record, "6 kills")
     assert verdict.emotions == verdict.inputs and verdict.duplicated == 0, verdict.line()
     assert worker.status("/live") == 200
-    assert open_descriptors(worker.pid) <= descriptors + 4
+    assert worker.metric("process_open_fds") <= descriptors + 4
 
 
 def test_stuck_child_is_killed_at_its_timeout_and_its_track_tried_again(
