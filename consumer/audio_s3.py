@@ -49,7 +49,7 @@ def s3_chunks(uri: str, *, buckets: tuple[str, ...], max_bytes: int, seconds: fl
     AudioRejectedError
         If it is too large.
     AudioStoreUnavailableError
-        If the store does not answer, or the object changes while it is read.
+        If the store does not answer, answers with a redirect, or the object changes while it is read.
     AnalysisTimeoutError
         If it is not done in time.
     """
@@ -64,8 +64,10 @@ def s3_chunks(uri: str, *, buckets: tuple[str, ...], max_bytes: int, seconds: fl
     import botocore.exceptions
     from s3fs import S3FileSystem
 
+    from consumer.s3_session import NoRedirects
+
     limits = {"connect_timeout": seconds, "read_timeout": seconds, "retries": {"total_max_attempts": 2}}
-    store = S3FileSystem(use_listings_cache=False, config_kwargs=limits)
+    store = S3FileSystem(use_listings_cache=False, config_kwargs=limits | {"http_session_cls": NoRedirects})
     path = f"{bucket}/{location['key']}"
     try:
         size = store.info(path)["size"] or 0
