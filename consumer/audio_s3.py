@@ -58,6 +58,9 @@ def s3_chunks(uri: str, *, buckets: tuple[str, ...], max_bytes: int, seconds: fl
     if location is None:
         raise AudioLocationError("expected s3://bucket/key without a query")
     bucket = location["bucket"]
+    if not {".", ".."}.isdisjoint(location["key"].split("/")):
+        # What is on the way to the store (a proxy, the store itself) may resolve them, into another bucket.
+        raise AudioLocationError("expected a key without the segments . and ..")
     if bucket not in buckets:
         raise AudioLocationError(f"bucket {bucket} is not among EMOTION_ALLOWED_BUCKETS", reason=Reason.FORBIDDEN_HOST)
     # Imported here: half a second that workers without S3 need not pay.

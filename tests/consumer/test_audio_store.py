@@ -284,6 +284,11 @@ def test_fetch_s3_saves_and_digests(s3: dict[str, bytes], tmp_path: Path) -> Non
     assert audio.path.read_bytes() == BODY
 
 
+def test_fetch_s3_dots_within_a_name_are_part_of_it(s3: dict[str, bytes], tmp_path: Path) -> None:
+    s3["/tracks/..album/a..b/..."] = BODY
+    assert fetch("s3://tracks/..album/a..b/...", TRACKS, tmp_path).bytes == len(BODY)
+
+
 def test_fetch_s3_too_large_is_refused_before_reading(s3: dict[str, bytes], tmp_path: Path) -> None:
     s3["/tracks/a"] = bytes(10_001)
     with pytest.raises(AudioRejectedError) as caught:
@@ -352,6 +357,11 @@ def test_fetch_s3_redirect_that_names_a_region_stays_with_the_endpoint(
         ("s3://user:key@tracks/a", Reason.UNSUPPORTED_URI),
         ("s3://tracks/a?versionId=1", Reason.UNSUPPORTED_URI),
         ("s3://../a", Reason.UNSUPPORTED_URI),
+        ("s3://tracks/../other/a", Reason.UNSUPPORTED_URI),
+        ("s3://tracks/album/../../other/a", Reason.UNSUPPORTED_URI),
+        ("s3://tracks/./a", Reason.UNSUPPORTED_URI),
+        ("s3://tracks/album/..", Reason.UNSUPPORTED_URI),
+        ("s3://tracks/.", Reason.UNSUPPORTED_URI),
     ],
 )
 def test_fetch_s3_other_places_are_refused_unasked(uri: str, reason: Reason, tmp_path: Path) -> None:
