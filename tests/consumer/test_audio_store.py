@@ -6,6 +6,7 @@ import pickle
 import re
 import socket
 import tempfile
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -306,6 +307,38 @@ def test_fetch_s3_missing_and_forbidden_objects_are_not_found(s3: dict[str, byte
 def test_fetch_s3_failing_store_may_be_tried_again(s3: dict[str, bytes], tmp_path: Path) -> None:
     with pytest.raises(AudioStoreUnavailableError):
         fetch("s3://tracks/broken", TRACKS, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://minio:hun/ter2@127.0.0.1:9",
+        "http://minio:hunter2@127.0.0.1:99999",
+        "http://127.0.0.1:hunter2",
+        "//minio:hunter2@127.0.0.1:9",
+        "minio:hunter2@127.0.0.1:9",
+        "http:/minio:hunter2@127.0.0.1:9",
+        "http://minio:hunter2@[::1",
+        "http://minio:hunter2\uff20@127.0.0.1:9",
+        "hunter2",
+    ],
+)
+def test_fetch_s3_malformed_endpoint_may_be_mended_and_is_not_quoted(
+    endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_endpoint(endpoint, monkeypatch)
+    with pytest.raises(AudioStoreUnavailableError, match="malformed: see AWS_ENDPOINT_URL") as caught:
+        fetch("s3://tracks/a", TRACKS, tmp_path)
+    # Its traceback too, should it be logged.
+    shown = "".join(traceback.format_exception(caught.value))
+    assert not any(word in shown for word in ("ter2", "minio"))
+
+
+def test_fetch_s3_malformed_region_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_endpoint("http://127.0.0.1:9", monkeypatch)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu west")
+    with pytest.raises(AudioStoreUnavailableError, match="region"):
+        fetch("s3://tracks/a", TRACKS, tmp_path)
 
 
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
