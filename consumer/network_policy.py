@@ -31,7 +31,8 @@ _NEVER: Final = tuple(
             *("100.100.100.200/32", "168.63.129.16/32"),  # Alibaba's and Azure's metadata services
             *("::/128", "fe80::/10", "fec0::/10", "ff00::/8", "100::/64", "64:ff9b:1::/48"),
             *("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "5f00::/16"),
-            *("fd00:ec2::254/128", "fd20:ce::254/128"),  # Amazon's and Google's metadata services
+            # Metadata services: Amazon's prefix (EKS gives a pod its credentials at ::23), Google's and Scaleway's.
+            *("fd00:ec2::/32", "fd20:ce::254/128", "fd00:42::42/128"),
         ),
     )
 )

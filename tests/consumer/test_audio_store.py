@@ -6,6 +6,7 @@ import pickle
 import re
 import socket
 import tempfile
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from consumer.errors import (
     Reason,
 )
 from consumer.settings import Settings
-from tests.consumer.hostile import response, scripted
+from tests.consumer.hostile import response, says, scripted
 
 BODY = b"fLaC" + bytes(range(256))
 
@@ -261,13 +262,17 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
             connection.sendall(response(body, "206 Partial Content", ETag='"1"', Content_Range=span))
 
     with scripted(answer) as server:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{server.port}")
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-        # s3fs keeps its clients, and they keep the endpoint they were made with.
-        s3fs.S3FileSystem.clear_instance_cache()
+        use_endpoint(f"http://127.0.0.1:{server.port}", monkeypatch)
         yield objects
+
+
+def use_endpoint(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    # s3fs keeps its clients, and they keep the endpoint they were made with.
+    s3fs.S3FileSystem.clear_instance_cache()
 
 
 TRACKS = AudioAccess(buckets=("tracks",), max_bytes=10_000, timeout_seconds=5.0)
@@ -278,6 +283,11 @@ def test_fetch_s3_saves_and_digests(s3: dict[str, bytes], tmp_path: Path) -> Non
     audio = fetch("s3://tracks/album/a.flac", TRACKS, tmp_path)
     assert audio == LocalAudio(tmp_path / "audio", hashlib.sha256(BODY).hexdigest(), len(BODY))
     assert audio.path.read_bytes() == BODY
+
+
+def test_fetch_s3_dots_within_a_name_are_part_of_it(s3: dict[str, bytes], tmp_path: Path) -> None:
+    s3["/tracks/..album/a..b/..."] = BODY
+    assert fetch("s3://tracks/..album/a..b/...", TRACKS, tmp_path).bytes == len(BODY)
 
 
 def test_fetch_s3_too_large_is_refused_before_reading(s3: dict[str, bytes], tmp_path: Path) -> None:
@@ -300,6 +310,76 @@ def test_fetch_s3_failing_store_may_be_tried_again(s3: dict[str, bytes], tmp_pat
 
 
 @pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://minio:hun/ter2@127.0.0.1:9",
+        "http://minio:hunter2@127.0.0.1:99999",
+        "http://127.0.0.1:hunter2",
+        "//minio:hunter2@127.0.0.1:9",
+        "minio:hunter2@127.0.0.1:9",
+        "http:/minio:hunter2@127.0.0.1:9",
+        "http://minio:hunter2@[::1",
+        "http://minio:hunter2\uff20@127.0.0.1:9",
+        "hunter2",
+    ],
+)
+def test_fetch_s3_malformed_endpoint_may_be_mended_and_is_not_quoted(
+    endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_endpoint(endpoint, monkeypatch)
+    with pytest.raises(AudioStoreUnavailableError, match="malformed: see AWS_ENDPOINT_URL") as caught:
+        fetch("s3://tracks/a", TRACKS, tmp_path)
+    # Its traceback too, should it be logged.
+    shown = "".join(traceback.format_exception(caught.value))
+    assert not any(word in shown for word in ("ter2", "minio"))
+
+
+def test_fetch_s3_malformed_region_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_endpoint("http://127.0.0.1:9", monkeypatch)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu west")
+    with pytest.raises(AudioStoreUnavailableError, match="region"):
+        fetch("s3://tracks/a", TRACKS, tmp_path)
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
+def test_fetch_s3_redirect_is_refused_and_asked_for_once(
+    method: str, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with scripted(says(response(BODY)), address="127.0.0.2") as elsewhere:
+        location = f"http://127.0.0.2:{elsewhere.port}/latest/meta-data/"
+
+        def answer(connection: socket.socket, head: bytes) -> None:
+            if head.startswith(method.encode()):
+                connection.sendall(response(b"", f"{status} Elsewhere", Location=location))
+            else:
+                connection.sendall(response(b"", length=len(BODY), ETag='"1"', Accept_Ranges="bytes"))
+
+        with scripted(answer) as server:
+            use_endpoint(f"http://127.0.0.1:{server.port}", monkeypatch)
+            with pytest.raises(AudioStoreUnavailableError, match=f"{status}: a redirect, which was refused") as caught:
+                fetch("s3://tracks/a", TRACKS, tmp_path)
+            assert [head[: len(method)] for head in server.requests].count(method.encode()) == 1
+        assert not elsewhere.requests
+    assert "meta-data" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_fetch_s3_redirect_that_names_a_region_stays_with_the_endpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with scripted(says(response(BODY)), address="127.0.0.2") as elsewhere:
+        location = f"http://127.0.0.2:{elsewhere.port}/"
+        redirect = response(b"", "307 Temporary Redirect", Location=location, X_Amz_Bucket_Region="eu-central-1")
+        with scripted(says(redirect)) as server:
+            use_endpoint(f"http://127.0.0.1:{server.port}", monkeypatch)
+            with pytest.raises(AudioStoreUnavailableError):
+                fetch("s3://tracks/a", TRACKS, tmp_path)
+            assert 1 <= len(server.requests) <= 2
+        assert not elsewhere.requests
+
+
+@pytest.mark.parametrize(
     ("uri", "reason"),
     [
         ("s3://other/a", Reason.FORBIDDEN_HOST),
@@ -310,6 +390,11 @@ def test_fetch_s3_failing_store_may_be_tried_again(s3: dict[str, bytes], tmp_pat
         ("s3://user:key@tracks/a", Reason.UNSUPPORTED_URI),
         ("s3://tracks/a?versionId=1", Reason.UNSUPPORTED_URI),
         ("s3://../a", Reason.UNSUPPORTED_URI),
+        ("s3://tracks/../other/a", Reason.UNSUPPORTED_URI),
+        ("s3://tracks/album/../../other/a", Reason.UNSUPPORTED_URI),
+        ("s3://tracks/./a", Reason.UNSUPPORTED_URI),
+        ("s3://tracks/album/..", Reason.UNSUPPORTED_URI),
+        ("s3://tracks/.", Reason.UNSUPPORTED_URI),
     ],
 )
 def test_fetch_s3_other_places_are_refused_unasked(uri: str, reason: Reason, tmp_path: Path) -> None:
