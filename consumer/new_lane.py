@@ -349,6 +349,9 @@ class NewLane:
                 outcome = await self._judge(first)
                 if outcome is not None:
                     await self._settle(outcome, self._take_sharing(queue, first, outcome))
+                elif queue and queue[0] is first:
+                    # Given back while its outcome was delivered, and delivered by now: nobody waits for it any more.
+                    queue.popleft()
         finally:
             del self._queues[track_id]
 
@@ -446,7 +449,8 @@ class NewLane:
                 await self._answer(outcome, sharing)
             self._acknowledge([waiting.source for waiting in sharing])
         if isinstance(outcome, _Failed):
-            self._limit.add(len(sharing))
+            # A refresh that failed makes no letter.
+            self._limit.add(sum(not waiting.is_refresh for waiting in sharing))
 
     async def _answer(self, outcome: _Judged, sharing: list[_Waiting]) -> None:
         # The record first: whoever is answered may be played again at once, and a replay must find it.
