@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
@@ -67,12 +67,16 @@ class FakePool:
 
     def __init__(self) -> None:
         self.requests: list[AnalysisRequest] = []
+        self.hurried: list[str] = []
         self.failures: dict[str, list[Exception]] = {}
         self.held: dict[str, asyncio.Event] = {}
 
     def hold(self, uri: str) -> asyncio.Event:
         self.held[uri] = asyncio.Event()
         return self.held[uri]
+
+    def hurry(self, requests: Iterable[AnalysisRequest]) -> None:
+        self.hurried = [request.audio_uri for request in requests]
 
     async def run(self, request: AnalysisRequest) -> Analysis:
         self.requests.append(request)
@@ -584,6 +588,7 @@ def test_drain_finishes_what_stands_before_a_finished_event_and_abandons_the_res
         last.set()
         await bench.settle()
         assert not draining.done(), "e-1 is answered: if e-0 were abandoned, e-1 would be answered again"
+        assert bench.pool.hurried == ["first"], "it must not wait behind what is given up"
         first.set()
         assert await draining
         await bench.settle()
