@@ -7,10 +7,10 @@ known lane's table) lets a newer analysis change everything but the person's wor
 """
 
 from datetime import UTC, datetime
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from consumer.events import Decisions, EmotionLabel, FeedbackEvent, Probabilities, Timestamp, TrackEmotion
 from consumer.track_record import KnownTrack
@@ -30,7 +30,7 @@ class Correction(Struct, frozen=True):
     emotion : str
         By the person.
     corrected_by : str
-        Who.
+        Who; at most 256 characters, as a record takes.
     at : datetime
         When; the newest word wins.
     model_emotion : str or None
@@ -38,7 +38,7 @@ class Correction(Struct, frozen=True):
     """
 
     emotion: EmotionLabel
-    corrected_by: str
+    corrected_by: Annotated[str, Meta(max_length=256)]
     at: Timestamp
     model_emotion: EmotionLabel | None = None
 

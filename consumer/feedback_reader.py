@@ -205,6 +205,10 @@ class FeedbackReader:
                 abandoned.add(partition)
         self._outbox.finish()
         self._commit()
+        for partition in abandoned:
+            # Which may be this one, before anybody looks: it begins again at what was committed, not behind what was
+            # read and left.
+            del self._next[partition]
 
     def _take(self, message: Message, partition: int, *, is_again: bool) -> bool:
         """Take in one message; False if its partition is not ours any more."""

@@ -76,5 +76,5 @@ def forwarded_correction(headers: Headers) -> Correction | None:
     value = dict(headers).get(CORRECTION)
     try:
         return None if value is None else msgspec.json.decode(value, type=Correction)
-    except ValueError:  # msgspec's errors among them
+    except (ValueError, RecursionError):  # msgspec's errors among them
         return None

@@ -280,12 +280,16 @@ class KnownLane:
         newest, max_bytes = self._newest, self._settings.max_event_bytes
         events_topic, emotion_events = TRACK_EVENTS.name, EMOTION_EVENTS.name
         begin_trace, is_tracing = self._tracing.begin, self._tracing.is_on
+        # Tables in which a record of this portion was passed over: what else of them it holds will come again.
+        passed_over: set[int] = set()
         for message in messages:
             if message.error() is not None:
-                self._on_message_error(message)
+                self._on_message_error(message, batch, passed_over)
                 continue
             partition, offset, value = message.partition(), message.offset(), message.value()
             if message.topic() != events_topic:
+                if partition in passed_over:
+                    continue
                 if not table.apply(partition, message.key(), value):
                     self._show_ignored(message)
                 table_next[partition] = offset + 1
@@ -541,6 +545,7 @@ class KnownLane:
         self._metrics.rebalances.labels(LANE).inc()
         self._metrics.partitions_assigned.labels(LANE).set(len(events))
         self._show_restoring()
+        self._show_table()
         self._health.mark(RESTORED, holds=not self._restoring)
         logger.info("partitions assigned", extra={"facts": {"lane": LANE, "partitions": sorted(events)}})
 
@@ -583,7 +588,7 @@ class KnownLane:
         self._health.mark(RESTORED, holds=False)
         logger.info("partitions revoked", extra={"facts": {"lane": LANE, "partitions": _numbers(partitions)}})
 
-    def _on_message_error(self, message: Message) -> None:
+    def _on_message_error(self, message: Message, batch: _Batch, passed_over: set[int]) -> None:
         error = message.error()
         if error is None:
             return
@@ -592,6 +597,50 @@ class KnownLane:
                 self._restored(message.partition() or 0, message.offset() or 0)
             return
         self._on_error(error)
+        if error.code() == KafkaError._BAD_COMPRESSION:
+            if message.topic() == TRACK_EVENTS.name:
+                self._bury_unreadable(message, error, batch)
+            else:
+                self._pass_over(message, passed_over)
+
+    def _bury_unreadable(self, message: Message, error: KafkaError, batch: _Batch) -> None:
+        """Make a dead letter of an event that the client cannot unpack, and go on behind it.
+
+        librdkafka unpacks no more than 100 MB, and asks for the same event again for ever. It names where the batch of
+        events begins that it cannot read: each of them is told of, one by one.
+        """
+        partition = message.partition() or 0
+        if partition not in self._live or partition in batch.rewind:
+            return
+        position = batch.offsets.get(partition, self._positions.get(partition, 0))
+        offset = max(position, message.offset() or 0)
+        letter = build_dead_letter(
+            topic=TRACK_EVENTS.name,
+            partition=partition,
+            offset=offset,
+            key=None,
+            value=None,
+            headers=None,
+            reason=Reason.EVENT_TOO_LARGE,
+            message=f"expected an event that can be unpacked, got {error.name()}: see the source",
+            attempts=1,
+            first_seen=batch.first_seen,
+        )
+        self._outbox.produce(DEAD_LETTERS.name, letter.value, letter.key, letter.headers)
+        batch.dead_letters[Reason.EVENT_TOO_LARGE] = batch.dead_letters.get(Reason.EVENT_TOO_LARGE, 0) + 1
+        batch.consumed += 1
+        # Read from there when the batch is safe; until then nothing of this partition is.
+        batch.offsets[partition] = batch.rewind[partition] = offset + 1
+
+    def _pass_over(self, message: Message, passed_over: set[int]) -> None:
+        """Go on behind a record that the client cannot unpack: the table would never be restored."""
+        partition = message.partition() or 0
+        if partition in passed_over or partition not in self._table.partitions:
+            return
+        passed_over.add(partition)
+        self._show_ignored(message)
+        self._table_next[partition] = max(self._table_next.get(partition, 0), message.offset() or 0) + 1
+        self._consumer.seek(TopicPartition(TRACK_EMOTIONS.name, partition, self._table_next[partition]))
 
     def _restored(self, partition: int, end: int) -> None:
         started = self._restoring.pop(partition, None)
@@ -599,6 +648,8 @@ class KnownLane:
         if started is None:
             return
         self._live.add(partition)
+        # Until one is read: how long the oldest waits is not known, but it waits from now on.
+        self._newest.setdefault(partition, datetime.now(UTC))
         self._consumer.resume([TopicPartition(TRACK_EVENTS.name, partition)])
         self._metrics.restore_duration.observe(time.monotonic() - started)
         self._show_restoring()
@@ -678,8 +729,8 @@ class KnownLane:
             end = self._consumer.get_watermark_offsets(part, cached=True)[1]
             position = self._consumer.position([part])[0].offset
             if end >= 0 and position >= 0:
-                lag, newest = max(0, end - position), self._newest.get(partition)
-                age = (datetime.now(UTC) - newest).total_seconds() if lag and newest is not None else 0.0
+                lag = max(0, end - position)
+                age = (datetime.now(UTC) - self._newest[partition]).total_seconds() if lag else 0.0
                 self._metrics.consumer_lag_events.labels(TRACK_EVENTS.name, str(partition)).set(lag)
                 self._metrics.consumer_lag_seconds.labels(TRACK_EVENTS.name, str(partition)).set(max(0.0, age))
                 behind += lag

@@ -50,6 +50,9 @@ class AnalysisPool(Protocol):
     async def run(self, request: AnalysisRequest) -> Analysis:
         """Hear one track; raises ``EmotionServiceError``."""
 
+    def hurry(self, requests: Iterable[AnalysisRequest]) -> None:
+        """Hear what some requests wait for before the others."""
+
 
 class Outbox(Protocol):
     """Where outcomes go; ``consumer.outbox.AsyncOutbox``."""
@@ -167,6 +170,7 @@ class NewLane:
         self._order: AcknowledgementOrder[int, Incoming] = AcknowledgementOrder()
         self._queues: dict[str, deque[_Waiting]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._hearing: list[tuple[AnalysisRequest, Incoming]] = []
         self._recent = RecentTracks()
         self.drift = DriftWatch(metrics)
         self._changed = asyncio.Event()
@@ -292,6 +296,8 @@ class NewLane:
         try:
             async with asyncio.timeout(timeout_seconds):
                 while not self._is_broken and (self._delivering or self._order.has_gaps):
+                    # Hundreds may wait to be heard, of which these few are waited for.
+                    self._pool.hurry(request for request, source in self._hearing if self._closes_gap(source))
                     await self._wait_for_change()
         except TimeoutError:
             logger.warning(
@@ -349,6 +355,9 @@ class NewLane:
                 outcome = await self._judge(first)
                 if outcome is not None:
                     await self._settle(outcome, self._take_sharing(queue, first, outcome))
+                elif queue and queue[0] is first:
+                    # Given back while its outcome was delivered, and delivered by now: nobody waits for it any more.
+                    queue.popleft()
         finally:
             del self._queues[track_id]
 
@@ -390,12 +399,15 @@ class NewLane:
         return None
 
     async def _hear(self, waiting: _Waiting, request: AnalysisRequest) -> Analysis:
-        begun = time.time_ns()
+        begun, heard = time.time_ns(), (request, waiting.source)
+        self._hearing.append(heard)
         try:
             analysis = await self._pool.run(request)
         except EmotionServiceError as error:
             waiting.trace.analysed(begun, error.timings, error)
             raise
+        finally:
+            self._hearing.remove(heard)
         waiting.trace.analysed(begun, analysis.timings)
         return analysis
 
@@ -446,7 +458,8 @@ class NewLane:
                 await self._answer(outcome, sharing)
             self._acknowledge([waiting.source for waiting in sharing])
         if isinstance(outcome, _Failed):
-            self._limit.add(len(sharing))
+            # A refresh that failed makes no letter.
+            self._limit.add(sum(not waiting.is_refresh for waiting in sharing))
 
     async def _answer(self, outcome: _Judged, sharing: list[_Waiting]) -> None:
         # The record first: whoever is answered may be played again at once, and a replay must find it.

@@ -43,6 +43,8 @@ _LINGER_MS: Final = 20
 # Letters and forwarded events are few, and the client sends a request for each partition: at 20 ms two of three
 # requests would be theirs, fifty times a second and partition. So they leave when the batch ends.
 _LINGER_OF_OTHERS_MS: Final = 1000
+# What a topic takes by default, less what a batch adds.
+_USUAL_MESSAGE_BYTES: Final = 1_000_000
 _BEGIN_SECONDS: Final = 0.001
 _WAIT_SECONDS: Final = 0.5
 _LOUD_AFTER_SECONDS: Final = 5.0
@@ -138,8 +140,14 @@ class BatchOutbox:
         Raises
         ------
         BrokerError
-            If the client refuses it. A dead letter that is too large is sent without its original instead.
+            If the client refuses it. A dead letter that is too large is sent without its original instead; in a
+            transaction, one that is larger than a topic takes by default.
         """
+        # What the broker refuses spoils a transaction, at every attempt: not to be found out there.
+        if self._is_transactional and topic == DEAD_LETTERS.name:
+            letter = Outgoing(topic, key, value, headers)
+            if sum(_sizes(letter)) > _USUAL_MESSAGE_BYTES:
+                topic, key, value, headers = _stripped(letter) or letter
         if self._must_begin:
             self._guarded(self._answers.begin_transaction)
             self._must_begin = False
@@ -400,13 +408,24 @@ def _without_original(error: KafkaError | None, letter: Outgoing) -> Outgoing | 
     """Give the dead letter to send instead of one that Kafka finds too large: only what we say of it."""
     if error is None or error.code() != KafkaError.MSG_SIZE_TOO_LARGE or letter.topic != DEAD_LETTERS.name:
         return None
+    return _stripped(letter)
+
+
+def _stripped(letter: Outgoing) -> Outgoing | None:
+    """Give a dead letter without its original; None if there is nothing of it any more."""
     ours = [(name, value) for name, value in letter.headers if name in ADDED_HEADERS]
-    sizes = len(letter.value or b""), len(letter.key or b""), header_bytes(letter.headers) - header_bytes(ours)
-    if not any(sizes):
+    of_value, of_key, of_headers = _sizes(letter)
+    of_headers -= header_bytes(ours)
+    if not (of_value or of_key or of_headers):
         return None
     note = (
-        f" [value of {sizes[0]} bytes, key of {sizes[1]} and headers of {sizes[2]} exceed the dead-letter topic's "
+        f" [value of {of_value} bytes, key of {of_key} and headers of {of_headers} exceed the dead-letter topic's "
         "limit: see the source]"
     )
     said = [(name, (value or b"") + note.encode() if name == MESSAGE else value) for name, value in ours]
     return Outgoing(DEAD_LETTERS.name, None, None, said)
+
+
+def _sizes(letter: Outgoing) -> tuple[int, int, int]:
+    """Give the bytes of value, key and headers."""
+    return len(letter.value or b""), len(letter.key or b""), header_bytes(letter.headers)

@@ -17,7 +17,7 @@ import resource
 import signal
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
@@ -161,6 +161,17 @@ class Pool(Generic[Request, Result]):
             with contextlib.suppress(_ProcessDiedError):
                 return cast(Result, await call.answer)
         raise WorkerCrashError(f"the analysis ended its process {_CRASHES_PER_TASK} times")
+
+    def hurry(self, requests: Iterable[Request]) -> None:
+        """Serve some of the requests that wait before the others.
+
+        Parameters
+        ----------
+        requests : iterable of object
+            The very objects given to ``run``; those that do not wait are ignored.
+        """
+        urgent = {id(request) for request in requests}
+        self._waiting = deque(sorted(self._waiting, key=lambda call: id(call.request) not in urgent))
 
     def _give_next(self, process: "_Process") -> None:
         """Give a process the request that has waited longest, or keep it for the next that comes."""

@@ -133,3 +133,15 @@ def test_forwarded_correction_round_trips_and_is_not_taken_from_outside() -> Non
     assert forwarded_correction(headers) == SAID
     assert forwarded_correction(forwarded_headers([(CORRECTION, b"{}")], "track-events", 0, 0, refresh=False)) is None
     assert forwarded_correction([(CORRECTION, b"{}")]) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'{"emotion":"sad","corrected_by":"c","at":"2026-01-01T00:00:00Z","z":' + b"[" * 100_000,
+        msgspec.json.encode(Correction("sad", "c" * 257, NOON)),
+    ],
+    ids=["too deep", "too long a name"],
+)
+def test_forwarded_correction_that_no_record_could_hold_is_none(value: bytes) -> None:
+    assert forwarded_correction([(CORRECTION, value)]) is None

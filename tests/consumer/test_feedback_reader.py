@@ -164,6 +164,29 @@ def test_header_name_that_cannot_be_decoded_makes_a_dead_letter_and_holds_nobody
     assert dict(letter.headers())["error.reason"] == b"schema"
 
 
+def test_partition_lost_and_regained_between_two_looks_is_read_from_where_it_was_left(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up: list[str] = []
+    find = TrackTable.find
+
+    def losing(table: TrackTable, partition: int, track_id: str) -> Any:
+        # The lane loses its partition while the second event is taken in, and has it again at the next look.
+        looked_up.append(track_id)
+        live.extend([frozenset()] if len(looked_up) == 2 else [])
+        return find(table, partition, track_id)
+
+    live: list[frozenset[int]] = []
+    monkeypatch.setattr(TrackTable, "find", losing)
+    monkeypatch.setattr(FakeLane, "live", property(lambda _: live.pop() if live else frozenset({0})), raising=False)
+    bench.send(*[feedback_json(f"f-{number}") for number in range(4)])
+    with bench.reading():
+        until(lambda: len(looked_up) >= 2)
+        bench.send(feedback_json("f-4", kind="skipped"))
+        until(lambda: bench.acts("skipped") == 1)
+        assert bench.acts("accepted") == 4
+
+
 def test_same_event_counts_once_also_after_a_restart(bench: Bench) -> None:
     bench.send(*[feedback_json(f"f-{number}") for number in range(30)], feedback_json("f-0"))
     with bench.reading():

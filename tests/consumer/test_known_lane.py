@@ -3,7 +3,8 @@
 import json
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from consumer.tracing import OFF, Tracing
 from tests.consumer.records import track_emotion_json, track_event_json
 
 END = KafkaError(KafkaError._PARTITION_EOF)
+PACKED = KafkaError(KafkaError._BAD_COMPRESSION)
 
 
 class Message:
@@ -211,6 +213,60 @@ def end_of(partition: int, offset: int) -> Message:
 
 def event_of(offset: int, value: bytes | None, partition: int = 0) -> Message:
     return Message(TRACK_EVENTS.name, partition, offset, value)
+
+
+def test_event_that_cannot_be_unpacked_becomes_a_dead_letter_and_what_follows_is_read(bench: Bench) -> None:
+    unreadable = Message(TRACK_EVENTS.name, 0, 8, b"words of the client's", error=PACKED)
+    before, behind = (event_of(offset, track_event_json(f"e-{offset}")) for offset in (7, 9))
+    # What came with it is left: it comes again from where the lane then asks.
+    bench.run_assigned([before, unreadable, unreadable, behind], [behind], record=track_emotion_json())
+    ((_, value, key, headers),) = bench.outbox.to(DEAD_LETTERS.name)
+    said = dict(headers)
+    assert (value, key) == (None, None)
+    assert (said["error.reason"], said["source.partition"], said["source.offset"]) == (b"event_too_large", b"0", b"8")
+    assert bench.consumer.noted("seek") == [[(TRACK_EVENTS.name, 0, 9)]]
+    answered = [json.loads(answer[1])["source_event_id"] for answer in bench.outbox.to(EMOTION_EVENTS.name)]
+    assert answered == ["e-7", "e-9"]
+    assert bench.consumer.noted("commit")[0] == [(TRACK_EVENTS.name, 0, 9)]
+    assert bench.value("emotion_events_dead_lettered_total", lane="known", reason="event_too_large") == 1
+
+
+def test_batch_of_events_that_cannot_be_unpacked_is_told_of_one_by_one(bench: Bench) -> None:
+    # Of each the client says only where their batch begins.
+    unreadable = Message(TRACK_EVENTS.name, 0, 8, b"words of the client's", error=PACKED)
+    bench.run_assigned([unreadable], [unreadable], [unreadable])
+    places = [dict(headers)["source.offset"] for _, _, _, headers in bench.outbox.to(DEAD_LETTERS.name)]
+    assert places == [b"8", b"9", b"10"]
+    assert bench.consumer.noted("seek")[-1] == [(TRACK_EVENTS.name, 0, 11)]
+
+
+def test_record_that_cannot_be_unpacked_is_passed_over_and_the_table_restored(bench: Bench) -> None:
+    unreadable = Message(TRACK_EMOTIONS.name, 0, 0, b"words of the client's", error=PACKED)
+    bench.run(
+        bench.assign(0),
+        [unreadable, unreadable, record_of(1, track_emotion_json("left"))],
+        [record_of(1, track_emotion_json()), end_of(0, 2)],
+        [event_of(7, track_event_json("e-1"))],
+    )
+    assert bench.consumer.noted("seek") == [[(TRACK_EMOTIONS.name, 0, 1)]]
+    assert len(bench.outbox.to(EMOTION_EVENTS.name)) == 1
+    assert len(bench.lane.table) == 1
+
+
+def test_worker_left_without_partitions_shows_an_empty_table(bench: Bench) -> None:
+    bench.run(bench.assign(0), [record_of(0, track_emotion_json()), end_of(0, 1)], bench.revoke(0), bench.assign())
+    assert bench.value("emotion_table_tracks") == 0
+
+
+def test_lag_of_a_partition_that_was_never_read_grows_older(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.run(bench.assign(0), [end_of(0, 0)])
+    later = datetime.now(UTC) + timedelta(seconds=90)
+    monkeypatch.setattr("consumer.known_lane.datetime", SimpleNamespace(now=lambda _: later))
+    bench.lane._next_lag = 0.0
+    bench.lane._measure_lag()
+    place = {"topic": TRACK_EVENTS.name, "partition": "0"}
+    assert bench.value("emotion_consumer_lag_events", **place) == 60
+    assert bench.value("emotion_consumer_lag_seconds", **place) == pytest.approx(90, abs=5)
 
 
 def test_play_of_a_known_track_is_answered_then_committed(bench: Bench) -> None:

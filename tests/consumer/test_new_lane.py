@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
@@ -67,12 +67,16 @@ class FakePool:
 
     def __init__(self) -> None:
         self.requests: list[AnalysisRequest] = []
+        self.hurried: list[str] = []
         self.failures: dict[str, list[Exception]] = {}
         self.held: dict[str, asyncio.Event] = {}
 
     def hold(self, uri: str) -> asyncio.Event:
         self.held[uri] = asyncio.Event()
         return self.held[uri]
+
+    def hurry(self, requests: Iterable[AnalysisRequest]) -> None:
+        self.hurried = [request.audio_uri for request in requests]
 
     async def run(self, request: AnalysisRequest) -> Analysis:
         self.requests.append(request)
@@ -549,6 +553,30 @@ def test_event_delivered_again_after_a_rebalance_joins_the_analysis_under_way() 
     on_bench(scenario)
 
 
+@pytest.mark.parametrize("kind", ["poison", "upload", "gone"])
+def test_event_given_back_while_its_outcome_is_delivered_holds_nobody_up(kind: str) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.pool.failures["gone"] = [AudioRejectedError("gone", reason=Reason.NOT_FOUND)]
+        event = {
+            "upload": track_event_json("e-0", event_type="track_uploaded"),
+            "gone": track_event_json("e-0", audio_uri="gone"),
+        }.get(kind, b"poison")
+        bench.outbox.acknowledged.clear()
+        await bench.accept(7, event)
+        await bench.settle()
+        bench.lane.revoke([0])
+        await bench.accept(7, event)
+        bench.outbox.acknowledged.set()
+        await bench.settle()
+        await bench.accept(8, track_event_json("e-1"))
+        await bench.settle()
+        assert bench.acknowledged == [7, 8]
+        assert bench.lane.in_flight == 0
+        assert not bench.crashes
+
+    on_bench(scenario)
+
+
 def test_drain_finishes_what_stands_before_a_finished_event_and_abandons_the_rest() -> None:
     async def scenario(bench: Bench) -> None:
         first, last = bench.pool.hold("first"), bench.pool.hold("last")
@@ -560,6 +588,7 @@ def test_drain_finishes_what_stands_before_a_finished_event_and_abandons_the_res
         last.set()
         await bench.settle()
         assert not draining.done(), "e-1 is answered: if e-0 were abandoned, e-1 would be answered again"
+        assert bench.pool.hurried == ["first"], "it must not wait behind what is given up"
         first.set()
         assert await draining
         await bench.settle()
@@ -688,6 +717,20 @@ def test_pool_that_cannot_start_stops_the_worker() -> None:
         assert bench.acknowledged == []
 
     on_bench(scenario)
+
+
+def test_failed_refreshes_make_no_letter_and_are_no_flood() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.pool.failures["gone"] = [AudioRejectedError("gone", reason=Reason.NOT_FOUND)]
+        for offset in range(4):
+            event = track_event_json(f"e-{offset}", f"t-{offset}", audio_uri="gone")
+            await bench.accept(offset, event, [(PURPOSE, REFRESH)])
+        await bench.settle()
+        assert bench.outbox.letters() == []
+        assert not bench.crashes
+        assert bench.acknowledged == [0, 1, 2, 3]
+
+    on_bench(scenario, dead_letter_limit=1)
 
 
 def test_flood_of_dead_letters_stops_the_worker_when_told_to() -> None:

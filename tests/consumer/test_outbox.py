@@ -55,6 +55,32 @@ def test_other_messages_and_other_refusals_are_not_made_smaller() -> None:
     assert smaller(KafkaError._MSG_TIMED_OUT, DEAD_LETTERS.name, b"k", b"x" * 100, OURS) is None
 
 
+@pytest.mark.parametrize(("transactional_id", "is_cut"), [("t", True), (None, False)])
+def test_letter_that_a_topic_may_refuse_is_cut_before_it_spoils_a_transaction(
+    monkeypatch: pytest.MonkeyPatch, transactional_id: str | None, is_cut: bool
+) -> None:
+    class FakeProducer:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def begin_transaction(self) -> None: ...
+
+        def produce(self, topic: str, value: bytes | None, key: bytes | None, **_: object) -> None:
+            produced.append((topic, value, key))
+
+    produced: list[tuple[str, bytes | None, bytes | None]] = []
+    monkeypatch.setattr("consumer.outbox.Producer", FakeProducer)
+    outbox = BatchOutbox(Settings(), transactional_id, lambda: False, Metrics(CollectorRegistry()))
+    large = b"x" * 1_100_000
+    outbox.produce(DEAD_LETTERS.name, large, b"k", [*OURS])
+    outbox.produce(DEAD_LETTERS.name, b"small", b"k", [*OURS])
+    outbox.produce(EMOTION_EVENTS.name, large, b"k", [])
+    assert produced == [
+        (DEAD_LETTERS.name, None, None) if is_cut else (DEAD_LETTERS.name, large, b"k"),
+        (DEAD_LETTERS.name, b"small", b"k"),
+        (EMOTION_EVENTS.name, large, b"k"),
+    ]
+
+
 # What the client itself refuses, whatever a broker would say: as large as an event can be that came compressed.
 ENDLESS = b"x" * (12 * 2**20)
 BEHIND = Outgoing(DEAD_LETTERS.name, b"k", b"behind it", [])

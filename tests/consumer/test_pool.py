@@ -158,6 +158,25 @@ def test_idle_process_killed_is_replaced() -> None:
     asyncio.run(scenario())
 
 
+def test_hurried_requests_are_served_before_others_that_wait() -> None:
+    async def scenario() -> list[int]:
+        async with running() as (pool, _):
+            served: list[int] = []
+
+            async def serve(number: int) -> None:
+                await pool.run(requests[number])
+                served.append(number)
+
+            requests = [partial(int, number) for number in range(5)]
+            tasks = [asyncio.create_task(serve(number)) for number in range(5)]
+            await asyncio.sleep(0)
+            pool.hurry([requests[3], requests[4], requests[0], partial(int, 9)])
+            await asyncio.gather(*tasks)
+            return served
+
+    assert asyncio.run(scenario()) == [0, 3, 4, 1, 2]
+
+
 def test_run_cancelled_gives_the_process_back() -> None:
     async def scenario() -> None:
         async with running() as (pool, metrics):

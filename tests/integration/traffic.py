@@ -116,7 +116,10 @@ class Platform:
         }
         self._producer = Producer(config)
         # A broker's limit is on what arrives, which may unpack to much more.
-        self._packing_producer = Producer(config | {"compression.type": "gzip"})
+        self._packing_producers = {
+            codec: Producer(config | {"compression.type": codec, "message.max.bytes": 2**28})
+            for codec in ("gzip", "zstd")
+        }
 
     @property
     def entries(self) -> list[Entry]:
@@ -177,7 +180,8 @@ class Platform:
 
     def flush(self, timeout_seconds: float = 120.0) -> None:
         """Wait until Kafka has every event, and raise if it refused any."""
-        left = self._producer.flush(timeout_seconds) + self._packing_producer.flush(timeout_seconds)
+        producers = (self._producer, *self._packing_producers.values())
+        left = sum(producer.flush(timeout_seconds) for producer in producers)
         if left or self._failures:
             raise RuntimeError(f"{left} inputs unsent, failures {self._failures[:3]}")
         if self._unplaced:
@@ -211,7 +215,7 @@ class Platform:
         key: bytes | None = None,
         headers: Sequence[tuple[str, bytes]] = (),
         may_be_stripped: bool = False,
-        packed: bool = False,
+        packed: Literal["gzip", "zstd"] | None = None,
         **fields: Any,
     ) -> None:
         self._produce(
@@ -219,7 +223,7 @@ class Platform:
                 event, _json(event, **fields), expected=expected, reason=reason, key=key, headers=tuple(headers),
                 may_be_stripped=may_be_stripped,
             ),
-            self._packing_producer if packed else self._producer,
+            self._packing_producers[packed] if packed else self._producer,
         )  # fmt: skip
 
     def _produce(self, entry: Entry, producer: Producer | None = None) -> None:
