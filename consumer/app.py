@@ -97,6 +97,7 @@ def _incoming(app: faust.App, event: Any) -> Incoming:
     return Incoming(
         partition=message.partition,
         offset=message.offset,
+        follows=message.checksum,
         key=message.key,
         value=message.value,
         headers=list(message.headers or []),

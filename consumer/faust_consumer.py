@@ -13,6 +13,8 @@
   "any" there, and takes events of the new assignment that Faust then drops. It seeks back to what was committed, but
   not where nothing was committed yet, and goes on when the seek fails. Here a fetch keeps the partitions it was asked
   for, the seek includes the beginning, and its failure ends the worker.
+- What lies between two records is not told: events that were dropped look like the markers of transactions. Here each
+  message says which one it follows.
 - aiokafka gives up on a partition whose next record has a header name that is no UTF-8: one such message ended every
   worker that came to it. Here it is read with those bytes spelt out.
 """
@@ -20,8 +22,9 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
 
 import aiokafka
 from aiokafka.consumer import fetcher
@@ -240,6 +243,35 @@ class LaneConsumerThread(driver.AIOKafkaConsumerThread):
             self.consumer.in_transaction = was
 
 
+class FetchedPartition(fetcher.PartitionRecords):
+    """One partition's part of a fetch, as aiokafka's, whose records say which offset they follow.
+
+    They say so as their ``checksum``: Kafka's records have had none since they are kept in batches. From there to the
+    record lie markers of transactions, what was aborted and what compaction took, but no event.
+    """
+
+    # By partition, what follows its last record and how far it was read: beyond that record, markers may lie.
+    _read: ClassVar[dict[TopicPartition, tuple[int, int]]] = {}
+
+    def __init__(self, tp: TopicPartition, records: Any, aborted: Any, fetch_offset: int, *rest: Any) -> None:
+        follows, reached = self._read.get(tp, (fetch_offset, fetch_offset))
+        self._follows = follows if reached == fetch_offset else fetch_offset
+        super().__init__(tp, records, aborted, fetch_offset, *rest)
+
+    @property
+    def next_fetch_offset(self) -> int:
+        """Where the next fetch begins."""
+        return self._read[self._tp][1]
+
+    @next_fetch_offset.setter
+    def next_fetch_offset(self, offset: int) -> None:
+        self._read[self._tp] = self._follows, offset
+
+    def _consumer_record(self, tp: TopicPartition, record: Any) -> Any:
+        follows, self._follows = self._follows, record.offset + 1
+        return replace(super()._consumer_record(tp, record), checksum=follows)
+
+
 class FetchedRecords:
     """The record batches of one partition in a fetch, as aiokafka's ``MemoryRecords``, whatever their headers' names.
 
@@ -313,6 +345,7 @@ class _SpeltOut(bytes):
 
 
 fetcher.MemoryRecords = FetchedRecords
+fetcher.PartitionRecords = FetchedPartition
 
 
 async def _check_errors(consumer: aiokafka.AIOKafkaConsumer) -> None:

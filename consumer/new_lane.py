@@ -68,6 +68,8 @@ class Incoming(Struct, frozen=True):
     ----------
     partition, offset : int
         Where it was read.
+    follows : int
+        The offset behind the event before it; only markers of transactions and the like are between them.
     key, value : bytes or None
         As received.
     headers : list of (str, bytes or None)
@@ -78,6 +80,7 @@ class Incoming(Struct, frozen=True):
 
     partition: int
     offset: int
+    follows: int
     key: bytes | None
     value: bytes | None
     headers: Headers
@@ -335,13 +338,12 @@ class NewLane:
         """Tell whether this is the event that follows the last one of its partition.
 
         One that came before is ignored: Faust reads again what was acknowledged but not committed yet. A hole is the
-        end of the worker: acknowledging what comes behind would lose what Faust has skipped. (Behind transactions
-        there are holes, where their markers lie.)
+        end of the worker: acknowledging what comes behind would lose what Faust has skipped.
         """
         expected = self._next_offsets.get(message.partition, message.offset)
         if message.offset < expected:
             return False
-        if message.offset > expected and not self._settings.transactions:
+        if message.follows > expected:
             place = f"{TRACK_ANALYSIS.name}[{message.partition}]"
             self._break(FatalError(f"expected offset {expected} of {place}, got {message.offset}: events were skipped"))
             return False

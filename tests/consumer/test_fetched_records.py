@@ -97,3 +97,23 @@ def test_transactions_are_read_past_their_markers_and_without_what_was_aborted()
         + batch_of(b"plain", first=7)
     )
     assert read(data, [(PRODUCER, 2)]) == [(0, b"kept", "name"), (5, b"kept as well", "name"), (7, b"value-0", "plain")]
+
+
+def test_record_says_which_it_follows_also_from_one_fetch_to_the_next() -> None:
+    place = TopicPartition("track-analysis", 9)
+
+    def follows(offset: int, *batches: bytes) -> list[tuple[int, int]]:
+        records = fetcher.PartitionRecords(
+            place, fetcher.MemoryRecords(b"".join(batches)), [], offset, None, None, True, fetcher.READ_COMMITTED
+        )
+        return [(record.checksum, record.offset) for record in records]
+
+    kept, behind = transaction_of(b"kept", first=5), marker(commits=True, first=6)
+    assert follows(4, marker(commits=True, first=4), kept) == [(4, 5)]
+    # A marker at the end of one fetch, alone in the next, and then a record.
+    assert follows(6, behind) == []
+    assert follows(7, marker(commits=True, first=7)) == []
+    assert follows(8, batch_of(b"plain", b"plain", first=8)) == [(6, 8), (9, 9)]
+    # Where the reader was told to go, it begins there.
+    assert follows(5, kept, behind) == [(5, 5)]
+    assert follows(8, batch_of(b"plain", first=8)) == [(8, 8)]

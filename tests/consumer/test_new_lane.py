@@ -159,18 +159,21 @@ class Bench:
         )
         self.lane.open([], {})
 
-    def message(self, offset: int, value: bytes | None, headers: Any = (), partition: int = 0) -> Incoming:
+    def message(
+        self, offset: int, value: bytes | None, headers: Any = (), partition: int = 0, follows: int | None = None
+    ) -> Incoming:
         return Incoming(
             partition=partition,
             offset=offset,
+            follows=offset if follows is None else follows,
             key=b"t-1",
             value=value,
             headers=list(headers),
             acknowledge=lambda: self.acknowledged.append(offset),
         )
 
-    async def accept(self, offset: int, value: bytes | None, headers: Any = (), partition: int = 0) -> None:
-        await self.lane.accept(self.message(offset, value, headers, partition), lambda: True)
+    async def accept(self, offset: int, value: bytes | None, headers: Any = (), **place: Any) -> None:
+        await self.lane.accept(self.message(offset, value, headers, **place), lambda: True)
 
     async def settle(self) -> None:
         """Let every task that can go on go on."""
@@ -685,15 +688,19 @@ def test_assignment_while_the_worker_stops_opens_nothing() -> None:
     on_bench(scenario)
 
 
-def test_hole_in_the_offsets_is_a_transactions_marker_under_transactions() -> None:
+@pytest.mark.parametrize("transactions", [False, True])
+def test_hole_that_holds_no_event_is_passed_whoever_wrote_its_markers(transactions: bool) -> None:
     async def scenario(bench: Bench) -> None:
-        await bench.accept(0, track_event_json("e-0"))
-        await bench.accept(2, track_event_json("e-2"))
+        bench.lane.open([], {0: 5})
+        await bench.accept(6, track_event_json("e-6"), follows=5)
+        await bench.accept(9, track_event_json("e-9"), follows=7)
         await bench.settle()
         assert bench.crashes == []
-        assert bench.acknowledged == [0, 2]
+        assert bench.acknowledged == [6, 9]
+        await bench.accept(12, track_event_json("e-12"), follows=11)
+        assert isinstance(bench.crashes[0], FatalError), "an event lay at 10"
 
-    on_bench(scenario, transactions=True)
+    on_bench(scenario, transactions=transactions)
 
 
 def test_broker_that_refuses_stops_the_worker_and_nothing_is_acknowledged() -> None:
