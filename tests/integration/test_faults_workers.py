@@ -71,7 +71,7 @@ def test_rolling_restart_under_load_duplicates_nothing(
         stops, held = [], []
         with (
             Load(platform, catalogue, per_second=100, new_share=0.02, poison_share=0.02),
-            Load(platform, [f"http://{host}/track.wav"], per_second=1, new_share=1.0),
+            Load(platform, [f"http://{host}/track.wav"], per_second=0.5, new_share=1.0),
         ):
             for _ in range(2):
                 for worker in workers:
