@@ -183,12 +183,15 @@ class FeedbackReader:
 
     def _handle(self, messages: list[Message]) -> None:
         abandoned: set[int] = set()
+        passed_over: set[int] = set()
         for message in messages:
-            if message.error() is not None:
-                self._warn("cannot read feedback", message.error())
-                continue
             partition, offset = message.partition() or 0, message.offset() or 0
-            if partition in abandoned or partition not in self._next:
+            if (unread := message.error()) is not None:
+                self._warn("cannot read feedback", unread)
+                if unread.code() == KafkaError._BAD_COMPRESSION and partition in self._next.keys() - abandoned:
+                    passed_over.add(partition)
+                continue
+            if partition in abandoned | passed_over or partition not in self._next:
                 continue
             received: Received = None
             try:
@@ -203,12 +206,23 @@ class FeedbackReader:
             else:
                 # The lane lost the partition meanwhile: whoever has it now reads this event.
                 abandoned.add(partition)
+        for partition in passed_over - abandoned:
+            self._pass_over(partition)
         self._outbox.finish()
         self._commit()
         for partition in abandoned:
             # Which may be this one, before anybody looks: it begins again at what was committed, not behind what was
             # read and left.
             del self._next[partition]
+
+    def _pass_over(self, partition: int) -> None:
+        """Tell of a message that librdkafka does not unpack, and go on behind it: it would be asked for for ever."""
+        offset = self._next[partition]
+        if offset >= self._first_new[partition]:
+            message = "expected feedback that can be unpacked, got more than the client takes: see the source"
+            self._produce_letter(partition, offset, (None, None, None), message, Reason.EVENT_TOO_LARGE)
+        self._next[partition] = offset + 1
+        self._consumer.seek(TopicPartition(EMOTION_FEEDBACK.name, partition, offset + 1))
 
     def _take(self, message: Message, partition: int, *, is_again: bool) -> bool:
         """Take in one message; False if its partition is not ours any more."""
@@ -255,24 +269,37 @@ class FeedbackReader:
         logger.info("track corrected", extra={"facts": {**facts, "corrected_by": said.corrected_by}})
 
     def _bury(self, message: Message, received: Received, error: InvalidEventError) -> None:
+        original = cast(Any, message.key()), cast(Any, message.value()), received
+        place = message.partition() or 0, message.offset() or 0
+        self._produce_letter(*place, original, str(error), error.reason)
+
+    def _produce_letter(
+        self,
+        partition: int,
+        offset: int,
+        original: tuple[bytes | None, bytes | None, Received],
+        message: str,
+        reason: Reason,
+    ) -> None:
+        key, value, received = original
         letter = build_dead_letter(
             topic=EMOTION_FEEDBACK.name,
-            partition=message.partition() or 0,
-            offset=message.offset() or 0,
-            key=cast(Any, message.key()),
-            value=cast(Any, message.value()),
+            partition=partition,
+            offset=offset,
+            key=key,
+            value=value,
             headers=header_list(received),
-            reason=error.reason,
-            message=str(error),
+            reason=reason,
+            message=message,
             attempts=1,
             first_seen=datetime.now(UTC),
         )
         self._metrics.produce_attempts.labels(DEAD_LETTERS.name).inc()
         self._outbox.produce(DEAD_LETTERS.name, letter.value, letter.key, letter.headers)
-        self._metrics.feedback_rejected.labels(error.reason).inc()
+        self._metrics.feedback_rejected.labels(reason).inc()
         if (shown := self._letters_shown.take()) is not None:
-            facts = {"topic": EMOTION_FEEDBACK.name, "partition": message.partition(), "offset": message.offset()}
-            facts |= {"reason": str(error.reason), "error": str(error)}
+            facts = {"topic": EMOTION_FEEDBACK.name, "partition": partition, "offset": offset}
+            facts |= {"reason": str(reason), "error": message}
             logger.warning("feedback dead-lettered", extra={"facts": facts | shown})
 
     def _commit(self) -> None:

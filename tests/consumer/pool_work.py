@@ -28,6 +28,20 @@ def divide() -> float:
     return 1 / 0
 
 
+class Treacherous:
+    """Has whoever unpickles it write its process id."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> Any:
+        return eval, (f"open({str(self.marker)!r}, 'w').write(str(__import__('os').getpid()))",)
+
+
+def betray(marker: Path) -> Treacherous:
+    return Treacherous(marker)
+
+
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 

@@ -187,6 +187,22 @@ def test_partition_lost_and_regained_between_two_looks_is_read_from_where_it_was
         assert bench.acts("accepted") == 4
 
 
+def test_feedback_that_cannot_be_unpacked_is_a_dead_letter_and_holds_nobody_up(bench: Bench) -> None:
+    packing = {"compression.type": "zstd", "message.max.bytes": 2**28}
+    packer = Producer({"bootstrap.servers": bench.settings.kafka_bootstrap_servers} | packing)
+    bench.send(feedback_json("f-0"))
+    packer.produce(EMOTION_FEEDBACK.name, b"x" * (110 * 2**20), b"key", 0)
+    packer.flush()
+    bench.send(feedback_json("f-1"))
+    with bench.reading():
+        until(lambda: bench.acts("accepted") == 2)
+        letter = bench.next_message()
+        assert bench.count("rejected_total", reason="event_too_large") == 1
+    headers = dict(letter.headers())
+    assert (letter.topic(), letter.value()) == (DEAD_LETTERS.name, None)
+    assert (headers["source.offset"], headers["error.reason"]) == (b"1", b"event_too_large")
+
+
 def test_same_event_counts_once_also_after_a_restart(bench: Bench) -> None:
     bench.send(*[feedback_json(f"f-{number}") for number in range(30)], feedback_json("f-0"))
     with bench.reading():

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import pickle
 import signal
 import sys
 import time
@@ -24,10 +25,11 @@ from consumer.errors import (
     WorkerCrashError,
 )
 from consumer.metrics import Metrics
-from consumer.pool import Pool
+from consumer.pool import Pool, _Answer
 from tests.consumer.pool_work import (
     Call,
     announce_and_sleep,
+    betray,
     build,
     build_badly,
     die,
@@ -156,6 +158,24 @@ def test_idle_process_killed_is_replaced() -> None:
             assert value(metrics, "emotion_pool_restarts_total", cause="crash") == 1
 
     asyncio.run(scenario())
+
+
+def test_answer_that_would_run_code_is_not_read_and_its_process_is_replaced(tmp_path: Path) -> None:
+    async def scenario() -> float:
+        async with running() as (pool, metrics):
+            with pytest.raises(WorkerCrashError):
+                await pool.run(partial(betray, tmp_path / "taken over"))
+            assert await pool.run(partial(int, 7)) == 7
+            return value(metrics, "emotion_pool_restarts_total", cause="crash")
+
+    assert asyncio.run(scenario()) == 2
+    assert not (tmp_path / "taken over").exists()
+
+
+@pytest.mark.parametrize("name", ["Path", "Analysis.__init__", "FRAGMENT_SECONDS", "nothing"])
+def test_answer_of_other_things_in_known_modules_is_not_read(name: str) -> None:
+    with pytest.raises(pickle.UnpicklingError, match="no part of an answer"):
+        _Answer.read(f"cconsumer.pipeline\n{name}\n.".encode())
 
 
 def test_hurried_requests_are_served_before_others_that_wait() -> None:
