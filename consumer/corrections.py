@@ -7,13 +7,13 @@ known lane's table) lets a newer analysis change everything but the person's wor
 """
 
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from consumer.events import Decisions, EmotionLabel, FeedbackEvent, Probabilities, Timestamp, TrackEmotion
-from consumer.track_record import KnownTrack
+from consumer.track_record import KnownTrack, Name
 from model.emotions import EMOTIONS, QUADRANTS, Emotion
 
 # Somebody who may write feedback, but did not say who they are.
@@ -38,7 +38,7 @@ class Correction(Struct, frozen=True):
     """
 
     emotion: EmotionLabel
-    corrected_by: Annotated[str, Meta(max_length=256)]
+    corrected_by: Name
     at: Timestamp
     model_emotion: EmotionLabel | None = None
 

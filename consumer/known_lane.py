@@ -614,20 +614,9 @@ class KnownLane:
             return
         position = batch.offsets.get(partition, self._positions.get(partition, 0))
         offset = max(position, message.offset() or 0)
-        letter = build_dead_letter(
-            topic=TRACK_EVENTS.name,
-            partition=partition,
-            offset=offset,
-            key=None,
-            value=None,
-            headers=None,
-            reason=Reason.EVENT_TOO_LARGE,
-            message=f"expected an event that can be unpacked, got {error.name()}: see the source",
-            attempts=1,
-            first_seen=batch.first_seen,
-        )
-        self._outbox.produce(DEAD_LETTERS.name, letter.value, letter.key, letter.headers)
-        batch.dead_letters[Reason.EVENT_TOO_LARGE] = batch.dead_letters.get(Reason.EVENT_TOO_LARGE, 0) + 1
+        nothing = Message(topic=TRACK_EVENTS.name, partition=partition, offset=offset)
+        explanation = f"expected an event that can be unpacked, got {error.name()}: see the source"
+        self._set_aside(_Aside(nothing, None, Refusal(Reason.EVENT_TOO_LARGE, explanation), None), batch)
         batch.consumed += 1
         # Read from there when the batch is safe; until then nothing of this partition is.
         batch.offsets[partition] = batch.rewind[partition] = offset + 1

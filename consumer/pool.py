@@ -51,8 +51,6 @@ _PR_SET_PDEATHSIG: Final = 1
 # Below the known lane and the brokers' clients: its milliseconds must not wait for our seconds.
 _NICENESS: Final = 10
 _ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-
-
 # Features and a judgement are some kilobytes.
 _MOST_ANSWER_BYTES: Final = 64 * 2**20
 _ANSWER_MODULES: Final = (

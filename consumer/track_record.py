@@ -73,7 +73,7 @@ class Shape:
 
 # All that an answer, or a forwarded event, carries of a record without a length of its own. A record beyond this is not
 # ours, and one near Kafka's limit would make an answer that Kafka refuses, at every play.
-_Name = Annotated[str, Meta(max_length=256)]
+Name = Annotated[str, Meta(max_length=256)]
 _MAX_FRAGMENTS: Final = 4096
 
 
@@ -88,10 +88,10 @@ class _Record(Struct, frozen=True):
     arousal: Affect
     decisions: Decisions
     fragments: Annotated[list[Fragment], Meta(max_length=_MAX_FRAGMENTS)]
-    model_version: _Name
-    feature_version: _Name
+    model_version: Name
+    feature_version: Name
     audio_sha256: Sha256
-    corrected_by: _Name | None = None
+    corrected_by: Name | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
