@@ -5,7 +5,7 @@ Both lanes answer through ``build_answer``, so a play is answered alike wherever
 
 import uuid
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -38,31 +38,36 @@ _EMOTION_EVENT_HEADERS: Final = (("ce_type", EMOTION_EVENT_TYPE), *_COMMON)
 _TRACK_EMOTION_HEADERS: Final = (("ce_type", TRACK_EMOTION_TYPE), *_COMMON)
 
 
-class Moment(NamedTuple):
-    """When a batch of answers is given.
+class Moment(Struct, frozen=True, gc=False):
+    """When a lane gives a batch of answers, and what all of them say for that.
 
     Parameters
     ----------
     at : datetime
         ``classified_at``.
-    header : bytes
-        The same as ``ce_time``.
     late_before : datetime
         Events that occurred before are late.
+    members_json : bytes
+        The members of an EmotionEvent that are the same in all answers, without braces.
+    headers : tuple of (str, bytes)
+        CloudEvents of an EmotionEvent, all but ``ce_id``.
     """
 
     at: datetime
-    header: bytes
     late_before: datetime
+    members_json: bytes
+    headers: tuple[Header, ...]
 
     @classmethod
-    def now(cls, deadline: timedelta) -> "Moment":
+    def now(cls, deadline: timedelta, *, known: bool) -> "Moment":
         """Take the time.
 
         Parameters
         ----------
         deadline : timedelta
             Longest time from ``occurred_at`` to ``classified_at``.
+        known : bool
+            Whether the tracks had been judged before.
 
         Returns
         -------
@@ -70,10 +75,12 @@ class Moment(NamedTuple):
             Now.
         """
         at = datetime.now(UTC)
-        return cls(at, at.isoformat().replace("+00:00", "Z").encode(), at - deadline)
+        members = _encode({"classified_at": at, "known": known})[1:-1]
+        time = at.isoformat().replace("+00:00", "Z").encode()
+        return cls(at, at - deadline, members, (("ce_time", time), *_EMOTION_EVENT_HEADERS))
 
 
-class Answer(NamedTuple):
+class Answer(Struct, frozen=True, gc=False):
     """One message for ``emotion-events``.
 
     Parameters
@@ -92,16 +99,14 @@ class Answer(NamedTuple):
 
 
 class _Play(Struct, omit_defaults=True, gc=False):
-    """The part of an EmotionEvent that is not the judgement."""
+    """The part of an EmotionEvent that is this play's own."""
 
     schema_version: int
     event_id: str
     source_event_id: str
     event_type: EventType
     occurred_at: datetime
-    classified_at: datetime
     track_id: str
-    known: bool
     late: bool
     session_id: str | None = None
     listener_id: str | None = None
@@ -111,7 +116,7 @@ class _Play(Struct, omit_defaults=True, gc=False):
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def build_answer(event: TrackEvent, track: KnownTrack, moment: Moment, *, known: bool) -> Answer:
+def build_answer(event: TrackEvent, track: KnownTrack, moment: Moment) -> Answer:
     """Answer one play or upload.
 
     Parameters
@@ -122,8 +127,6 @@ def build_answer(event: TrackEvent, track: KnownTrack, moment: Moment, *, known:
         The track's judgement.
     moment : Moment
         When.
-    known : bool
-        Whether the track had been judged before.
 
     Returns
     -------
@@ -140,17 +143,15 @@ def build_answer(event: TrackEvent, track: KnownTrack, moment: Moment, *, known:
             event.event_id,
             event.event_type,
             event.occurred_at,
-            moment.at,
             event.track_id,
-            known,
             is_late,
             event.session_id,
             event.listener_id,
             event.playlist_id,
         )
     )
-    value = b"".join((play[:-1], b",", track.judgement_json, b"}"))
-    return Answer(value, [("ce_id", event_id.encode()), ("ce_time", moment.header), *_EMOTION_EVENT_HEADERS], is_late)
+    value = b"".join((play[:-1], b",", track.judgement_json, b",", moment.members_json, b"}"))
+    return Answer(value, [("ce_id", event_id.encode()), *moment.headers], is_late)
 
 
 def build_track_emotion(

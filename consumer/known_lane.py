@@ -13,6 +13,7 @@ import logging
 import math
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -32,7 +33,7 @@ from consumer.kafka_config import consumer_config
 from consumer.log_config import DEAD_LETTERS_PER_SECOND
 from consumer.log_sample import LogSample
 from consumer.message_headers import Received, read_headers
-from consumer.metrics import Metrics, forget_series, observe_many
+from consumer.metrics import Ages, Metrics, forget_series
 from consumer.model_watch import ModelWatch
 from consumer.outbox import OVERTAKEN, BatchOutbox, Stopped
 from consumer.refresh import RefreshBudget
@@ -93,9 +94,10 @@ class _Batch:
     offsets: dict[int, int] = field(default_factory=dict)
     rewind: dict[int, int] = field(default_factory=dict)
     consumed: int = 0
-    answers: dict[Shape, int] = field(default_factory=dict)
+    answers: defaultdict[Shape, int] = field(default_factory=lambda: defaultdict(int))
+    # Of those that are not answered: only plays are.
     event_types: dict[str, int] = field(default_factory=dict)
-    occurred: list[float] = field(default_factory=list)
+    ages: list[Ages] = field(default_factory=list)
     late: int = 0
     forwarded: int = 0
     refreshed: int = 0
@@ -270,13 +272,15 @@ class KnownLane:
 
     def _answer(self, messages: list[Any]) -> None:
         # Any: a message's partition and offset are None only where there is an error, which costs nothing to trust.
-        moment = Moment.now(self._deadline)
+        moment = Moment.now(self._deadline, known=True)
         if self._batch is None:
             self._batch = _Batch(moment.at)
         batch = self._batch
         champion, rewind = self._models.champion, batch.rewind
+        model_version, feature_version = champion.version, champion.feature_version
         produce, table, live, table_next = self._outbox.produce, self._table, self._live, self._table_next
-        answers, event_types, offsets, occurred = batch.answers, batch.event_types, batch.offsets, batch.occurred
+        answers, offsets, at = batch.answers, batch.offsets, moment.at
+        ages: list[timedelta] = []
         newest, max_bytes = self._newest, self._settings.max_event_bytes
         events_topic, emotion_events = TRACK_EVENTS.name, EMOTION_EVENTS.name
         begin_trace, is_tracing = self._tracing.begin, self._tracing.is_on
@@ -316,29 +320,31 @@ class KnownLane:
             if trace is not None:
                 trace.stage("decode event")
             newest[partition] = event.occurred_at
-            event_type = event.event_type
-            event_types[event_type] = event_types.get(event_type, 0) + 1
-            track = table.get(partition, event.track_id) if event_type == "track_played" else None
+            key = event.track_id.encode()
+            track = table.get(partition, key) if event.event_type == "track_played" else None
             if track is None:
+                batch.event_types[event.event_type] = batch.event_types.get(event.event_type, 0) + 1
                 self._set_aside(_Aside(message, received, event, trace), batch)
                 continue
-            answer = build_answer(event, track, moment, known=True)
+            answer = build_answer(event, track, moment)
             headers = answer.headers
             if trace is not None:
                 trace.stage("look up and answer")
                 headers = headers + trace.outgoing(emotion_events)
                 batch.traces.append((trace, "emitted"))
-            produce(emotion_events, answer.value, event.track_id.encode(), headers)
+            produce(emotion_events, answer.value, key, headers)
             if batch.example is None:
                 batch.example = message, event, track
             shape = track.shape
-            answers[shape] = answers.get(shape, 0) + 1
-            occurred.append(event.occurred_at.timestamp())
+            answers[shape] += 1
+            ages.append(at - event.occurred_at)
             if answer.is_late:
                 batch.late += 1
-            is_stale = shape.model_version != champion.version or shape.feature_version != champion.feature_version
+            is_stale = shape.model_version != model_version or shape.feature_version != feature_version
             if is_stale and not shape.is_corrected and self._refreshes.take(event.track_id):
                 self._set_aside(_Aside(message, received, event, trace, is_answered=True), batch)
+        if ages:
+            batch.ages.append(Ages(at, ages))
         self._send_aside(batch)
 
     def _complete(self) -> None:
@@ -356,7 +362,7 @@ class KnownLane:
                 self._count(batch, time.perf_counter() - batch.started)
         self._show_table()
 
-    def _show_answer(self, batch: _Batch, now: float) -> None:
+    def _show_answer(self, batch: _Batch, now: datetime) -> None:
         """Write one line a second, of one answer, and say for how many it stands."""
         if batch.example is None:
             return
@@ -364,13 +370,13 @@ class KnownLane:
         if self._batches_shown.take() is None:
             return
         message, event, track = batch.example
-        occurred = event.occurred_at.timestamp()
+        age = now - event.occurred_at
         facts = _place(message) | {
             "event_id": event.event_id,
             "track_id": event.track_id,
             "emotion": track.shape.emotion,
-            "late": now - occurred > self._settings.deadline_seconds,
-            "seconds": round(now - occurred, 3),
+            "late": age > self._deadline,
+            "seconds": round(age.total_seconds(), 3),
             "answers": self._not_shown,
         }
         self._not_shown = 0
@@ -489,12 +495,13 @@ class KnownLane:
         attempts.labels(DEAD_LETTERS.name).inc(sum(batch.dead_letters.values()))
 
     def _count(self, batch: _Batch, seconds: float) -> None:
-        metrics, now = self._metrics, time.time()
+        metrics, now = self._metrics, datetime.now(UTC)
         metrics.events_consumed.labels(LANE).inc(batch.consumed)
         metrics.events_forwarded.inc(batch.forwarded)
         metrics.analyses_stale.inc(batch.refreshed)
         metrics.events_late.labels(LANE).inc(batch.late)
         metrics.stage_duration.labels("produce").observe(seconds)
+        metrics.event_types.labels("track_played").inc(sum(batch.answers.values()))
         for event_type, number in batch.event_types.items():
             metrics.event_types.labels(event_type).inc(number)
         for shape, number in batch.answers.items():
@@ -504,11 +511,12 @@ class KnownLane:
             metrics.decisions.labels("catalogue", shape.catalogue).inc(number)
         for reason, number in batch.dead_letters.items():
             metrics.events_dead_lettered.labels(LANE, reason).inc(number)
-        if batch.occurred:
-            observe_many(metrics.latency.labels(LANE), [max(0.0, now - occurred) for occurred in batch.occurred])
-            metrics.last_event.labels(LANE).set(max(batch.occurred))
+        for ages in batch.ages:
+            ages.observe(metrics.latency.labels(LANE), now)
+        if batch.ages:
+            metrics.last_event.labels(LANE).set(max(ages.latest for ages in batch.ages))
         self._show_answer(batch, now)
-        metrics.last_progress.labels(LANE).set(now)
+        metrics.last_progress.labels(LANE).set(now.timestamp())
         self._limit.add(sum(batch.dead_letters.values()))
 
     def _kept_waiting(self) -> bool:

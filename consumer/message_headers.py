@@ -6,16 +6,17 @@ look for and that comes up wherever the next one does. ``methodcaller`` looks. A
 with the hole and no exception: nobody asks a message for its headers but through here, and never again once it failed.
 """
 
+from collections.abc import Callable
 from operator import methodcaller
-from typing import Any, Final, cast
+from typing import Final
 
 from confluent_kafka import Message
 
 from consumer.errors import InvalidEventError, Reason
 
-_ask: Final = methodcaller("headers")
-
 Received = list[tuple[str, bytes | None]] | None
+
+_ask: Final[Callable[[Message], Received]] = methodcaller("headers")
 
 
 def read_headers(message: Message) -> Received:
@@ -37,6 +38,6 @@ def read_headers(message: Message) -> Received:
         With reason ``schema`` if a name is not UTF-8.
     """
     try:
-        return cast(Received, _ask(cast(Any, message)))
+        return _ask(message)
     except (SystemError, UnicodeDecodeError) as error:
         raise InvalidEventError("expected header names in UTF-8", reason=Reason.SCHEMA) from error

@@ -471,9 +471,9 @@ class NewLane:
             await self._deliver([outcome.record._replace(headers=[*outcome.record.headers, *context])])
             trace.delivered()
             self._recent.add(sharing[0].event.track_id, outcome.track)
-        moment = Moment.now(self._deadline)
+        moment = Moment.now(self._deadline, known=False)
         answered = [waiting for waiting in sharing if not waiting.is_refresh]
-        answers = [build_answer(waiting.event, outcome.track, moment, known=False) for waiting in answered]
+        answers = [build_answer(waiting.event, outcome.track, moment) for waiting in answered]
         await self._deliver(
             [
                 Outgoing(

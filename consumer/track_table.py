@@ -171,8 +171,10 @@ class TrackTable:
 
         Parameters
         ----------
-        partition, track_id : int, str
+        partition : int
             As in ``get``.
+        track_id : str
+            The track.
 
         Returns
         -------
@@ -191,7 +193,7 @@ class TrackTable:
         Parameters
         ----------
         partition, track_id : int, str
-            As in ``get``.
+            As in ``find``.
 
         Returns
         -------
@@ -211,15 +213,15 @@ class TrackTable:
         # list() of a dictionary is one step of the interpreter: the thread that owns it cannot come between.
         return [said for part in list(self._corrections.values()) for said in list(part.values())]
 
-    def get(self, partition: int, track_id: str) -> KnownTrack | None:
+    def get(self, partition: int, key: bytes) -> KnownTrack | None:
         """Look a track up.
 
         Parameters
         ----------
         partition : int
             Partition the event was read from.
-        track_id : str
-            The event's.
+        key : bytes
+            The event's track id, as it is the record's key.
 
         Returns
         -------
@@ -229,7 +231,7 @@ class TrackTable:
         tracks = self._partitions.get(partition)
         if tracks is None:
             return None
-        packed = tracks.get(track_id.encode())
+        packed = tracks.get(key)
         if packed is None:
             return None
         # Keyed by the record itself, whose hash Python keeps: a new record misses, and no update can be forgotten.

@@ -23,7 +23,7 @@ def known_track() -> KnownTrack:
 
 def test_build_answer_is_a_valid_emotion_event_with_its_cloud_event() -> None:
     event = decode_track_event(track_event_json("e-1", session_id="s-1", playlist_id="p-1"))
-    answer = build_answer(event, known_track(), Moment.now(DEADLINE), known=True)
+    answer = build_answer(event, known_track(), Moment.now(DEADLINE, known=True))
     decoded = msgspec.json.decode(answer.value, type=EmotionEvent)
     assert decoded.source_event_id == "e-1"
     assert decoded.event_id == emotion_event_id("e-1", "m-1", "f-1")
@@ -52,7 +52,7 @@ def test_build_answer_of_the_largest_event_and_record_is_half_of_what_kafka_take
         fragments=[fragment] * 4096,
     )
     codec = RecordCodec()
-    answer = build_answer(event, codec.render(codec.pack(record)), Moment.now(DEADLINE), known=True)
+    answer = build_answer(event, codec.render(codec.pack(record)), Moment.now(DEADLINE, known=True))
     # Kafka's message.max.bytes is 1,048,588 unless told otherwise; headers are ours alone, but for a trace context.
     assert len(answer.value) + header_bytes(answer.headers) < 500_000
 
@@ -60,8 +60,8 @@ def test_build_answer_of_the_largest_event_and_record_is_half_of_what_kafka_take
 def test_build_answer_twice_differs_in_time_and_lane_only() -> None:
     event = decode_track_event(track_event_json())
     track = known_track()
-    first = json.loads(build_answer(event, track, Moment.now(DEADLINE), known=False).value)
-    again = json.loads(build_answer(event, track, Moment.now(timedelta(days=-1)), known=True).value)
+    first = json.loads(build_answer(event, track, Moment.now(DEADLINE, known=False)).value)
+    again = json.loads(build_answer(event, track, Moment.now(timedelta(days=-1), known=True)).value)
     for copy in (first, again):
         for name in ("classified_at", "known", "late"):
             del copy[name]
@@ -72,7 +72,7 @@ def test_build_answer_past_the_deadline_is_late() -> None:
     track = known_track()
     for age, is_late in ((59, False), (61, True)):
         event = decode_track_event(track_event_json(occurred_at=datetime.now(UTC) - timedelta(seconds=age)))
-        answer = build_answer(event, track, Moment.now(DEADLINE), known=True)
+        answer = build_answer(event, track, Moment.now(DEADLINE, known=True))
         assert answer.is_late is is_late
         assert json.loads(answer.value)["late"] is is_late
 

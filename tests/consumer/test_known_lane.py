@@ -253,6 +253,19 @@ def test_record_that_cannot_be_unpacked_is_passed_over_and_the_table_restored(be
     assert len(bench.lane.table) == 1
 
 
+def test_plays_from_the_ends_of_time_are_answered_and_counted(bench: Bench) -> None:
+    # More of them than a sum of their ages could hold, and moments that no other time zone has.
+    first, last = "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"
+    times = [first, last, *["0001-01-01T00:00:00Z"] * 1990]
+    plays = [event_of(n, track_event_json(f"e-{n}", occurred_at=time)) for n, time in enumerate(times)]
+    bench.run_assigned(plays, record=track_emotion_json())
+    outcomes = len(bench.outbox.to(EMOTION_EVENTS.name)), len(bench.outbox.to(DEAD_LETTERS.name))
+    assert sum(outcomes) == len(plays)
+    assert outcomes[0] >= 1990
+    assert bench.value("emotion_latency_seconds_count", lane="known") == outcomes[0]
+    assert bench.value("emotion_latency_seconds_sum", lane="known") > 6e10 * 1990
+
+
 def test_worker_left_without_partitions_shows_an_empty_table(bench: Bench) -> None:
     bench.run(bench.assign(0), [record_of(0, track_emotion_json()), end_of(0, 1)], bench.revoke(0), bench.assign())
     assert bench.value("emotion_table_tracks") == 0
@@ -293,6 +306,24 @@ def test_play_of_an_unknown_track_is_forwarded_unchanged(bench: Bench) -> None:
         "source.offset": b"7",
     }
     assert bench.consumer.noted("commit") == [[(TRACK_EVENTS.name, 0, 8)]]
+
+
+def test_events_are_counted_once_by_their_type(bench: Bench) -> None:
+    bench.run_assigned(
+        [
+            event_of(0, track_event_json("answered")),
+            event_of(1, track_event_json("never judged", "t-9")),
+            event_of(2, track_event_json("uploaded", event_type="track_uploaded")),
+            event_of(3, b"{}"),
+        ],
+        # Answered, and heard again by the newer model.
+        [record_of(1, track_emotion_json(model_version="m-0"))],
+        [event_of(4, track_event_json("stale"))],
+        record=track_emotion_json(),
+    )
+    assert bench.value("emotion_analyses_stale_total") == 1
+    assert bench.value("emotion_event_types_total", event_type="track_played") == 3
+    assert bench.value("emotion_event_types_total", event_type="track_uploaded") == 1
 
 
 def test_upload_of_a_known_track_is_forwarded(bench: Bench) -> None:

@@ -55,7 +55,7 @@ def test_regression_end_of_table_given_with_its_assignment_counts(during: str) -
         Settings(kafka_bootstrap_servers="127.0.0.1:1"),
         metrics=Metrics(CollectorRegistry()),
         health=health,
-        models=cast(Any, SimpleNamespace(champion=None)),
+        models=cast(Any, SimpleNamespace(champion=SimpleNamespace(version="m-1", feature_version="f-1"))),
         limit=DeadLetterLimit(0),
     )
     lane._consumer.close()

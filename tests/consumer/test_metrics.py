@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.metrics_core import Metric
 
-from consumer.metrics import LABEL_VALUES, SECONDS_BUCKETS, Metrics, observe_many
+from consumer.metrics import LABEL_VALUES, SECONDS_BUCKETS, Ages, Metrics
 
 OPEN_LABELS = {"partition", "role", "version", "feature_version"}
 UNITS = ("_seconds", "_bytes", "_ratio", "_info", "_psi", "_ks", "_size")
@@ -104,14 +105,22 @@ def test_latency_buckets_hold_the_objective(registry: CollectorRegistry) -> None
     assert registry.get_sample_value("emotion_latency_seconds_bucket", {"lane": "known", "le": "60.0"}) == 1
 
 
-def test_observe_many_counts_as_observing_one_by_one() -> None:
-    values = [0.0, 0.001, 0.0011, 7.0, 299.0, 300.0, 1e6, -0.5, 0.25, 0.25]
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        pytest.param([0.0, 0.001, 0.0011, 7.0, 299.0, 300.0, 1e6, -0.5, -0.05, 0.25, 0.25], id="usual"),
+        pytest.param([6e10] * 2000 + [-2.5e11] * 3, id="from the year 1, and from the year 9999"),
+    ],
+)
+def test_ages_count_as_observing_one_by_one(seconds: list[float]) -> None:
     registry = CollectorRegistry()
     single, many = (Histogram(name, "h", buckets=SECONDS_BUCKETS, registry=registry) for name in ("single", "many"))
-    for value in values:
-        single.observe(value)
-    observe_many(many, values)
-    observe_many(many, [])
+    later, at = 0.125, datetime(2026, 11, 28, tzinfo=UTC)
+    for value in seconds:
+        single.observe(max(0.0, value + later))
+    ages = Ages(at, [timedelta(seconds=value) for value in seconds])
+    ages.observe(many, at + timedelta(seconds=later))
+    assert ages.latest == at.timestamp() - min(seconds)
     samples = [
         [
             (sample.name.partition("_")[2], sample.labels, sample.value)
@@ -121,4 +130,5 @@ def test_observe_many_counts_as_observing_one_by_one() -> None:
         for histogram in (single, many)
         for family in histogram.collect()
     ]
-    assert samples[0] == samples[1]
+    assert [sample[:2] for sample in samples[0]] == [sample[:2] for sample in samples[1]]
+    assert [sample[2] for sample in samples[1]] == pytest.approx([sample[2] for sample in samples[0]], rel=1e-12)

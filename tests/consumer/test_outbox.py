@@ -64,7 +64,7 @@ def test_letter_that_a_topic_may_refuse_is_cut_before_it_spoils_a_transaction(
 
         def begin_transaction(self) -> None: ...
 
-        def produce(self, topic: str, value: bytes | None, key: bytes | None, **_: object) -> None:
+        def produce(self, topic: str, value: bytes | None, key: bytes | None, *_: object, **__: object) -> None:
             produced.append((topic, value, key))
 
     produced: list[tuple[str, bytes | None, bytes | None]] = []

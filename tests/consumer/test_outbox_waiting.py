@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 from prometheus_client import CollectorRegistry
 
 from consumer import outbox
@@ -55,6 +56,36 @@ def test_known_lane_shows_how_long_it_waits_and_that_it_no_longer_does(monkeypat
     sending.finish()
     assert producer.seen == [0.0, 0.0, 8.0, 8.0, 16.0, 16.0]
     assert waiting(metrics, "known") == 0.0
+
+
+def test_answer_that_finds_the_queue_full_waits_for_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    class FullOnce(FakeProducer):
+        def produce(self, topic: str, *_: Any, **options: Any) -> None:
+            if not self.polled:
+                raise BufferError("Local: Queue full")
+            super().produce(topic, **options)
+
+        polled = False
+
+        def poll(self, _: float) -> None:
+            self.polled = True
+
+    monkeypatch.setattr(outbox, "Producer", FullOnce)
+    sending = BatchOutbox(Settings(), None, lambda: False, Metrics(CollectorRegistry()))
+    sending.produce(EMOTION_EVENTS.name, b"{}", b"t-1", [])
+    producer: Any = sending._answers
+    assert producer.produced == [EMOTION_EVENTS.name]
+
+
+def test_answer_that_the_client_refuses_stops_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing(FakeProducer):
+        def produce(self, topic: str, *_: Any, **options: Any) -> None:
+            raise KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
+
+    monkeypatch.setattr(outbox, "Producer", Refusing)
+    sending = BatchOutbox(Settings(), None, lambda: False, Metrics(CollectorRegistry()))
+    with pytest.raises(BrokerError, match="cannot produce to emotion-events"):
+        sending.produce(EMOTION_EVENTS.name, b"{}", b"t-1", [])
 
 
 def test_new_lane_shows_how_long_it_waits_and_that_it_no_longer_does(monkeypatch: pytest.MonkeyPatch) -> None:

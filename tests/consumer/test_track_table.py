@@ -38,7 +38,7 @@ def table_of(*records: bytes | None, key: bytes | None = b"t-1") -> TrackTable:
 
 
 def judgement(table: TrackTable, track_id: str = "t-1") -> dict[str, object]:
-    known = table.get(0, track_id)
+    known = table.get(0, track_id.encode())
     assert known is not None
     decoded: dict[str, object] = json.loads(b"{%b}" % known.judgement_json)
     return decoded
@@ -74,11 +74,11 @@ def test_get_gives_back_every_number_of_the_record(
 
 
 def test_get_unknown_track_gives_none() -> None:
-    assert table_of(track_emotion_json()).get(0, "t-2") is None
+    assert table_of(track_emotion_json()).get(0, b"t-2") is None
 
 
 def test_get_other_partition_gives_none() -> None:
-    assert table_of(track_emotion_json()).get(1, "t-1") is None
+    assert table_of(track_emotion_json()).get(1, b"t-1") is None
 
 
 def test_apply_newer_record_replaces_the_older_even_when_it_was_rendered() -> None:
@@ -91,7 +91,7 @@ def test_apply_newer_record_replaces_the_older_even_when_it_was_rendered() -> No
 
 def test_apply_tombstone_removes_the_track() -> None:
     table = table_of(track_emotion_json(), None)
-    assert table.get(0, "t-1") is None
+    assert table.get(0, b"t-1") is None
     assert len(table) == 0
 
 
@@ -137,12 +137,12 @@ def test_drop_forgets_the_partition_only() -> None:
     table.open(1)
     table.apply(1, b"t-2", track_emotion_json("t-2"))
     table.drop(0)
-    assert table.get(0, "t-1") is None
-    assert table.get(1, "t-2") is not None
+    assert table.get(0, b"t-1") is None
+    assert table.get(1, b"t-2") is not None
 
 
 def test_corrected_record_says_so() -> None:
-    known = table_of(track_emotion_json(corrected_by="curator-7")).get(0, "t-1")
+    known = table_of(track_emotion_json(corrected_by="curator-7")).get(0, b"t-1")
     assert known is not None
     assert known.shape.is_corrected
 
