@@ -32,7 +32,8 @@ def test_kill_nine_of_two_workers_in_turn_ten_times(
     workers = [new_worker(bootstrap, f"worker-{n}").start() for n in (0, 1)]
     rng = random.Random(5)
     kills = []
-    with Load(platform, catalogue, per_second=50, new_share=0.02, poison_share=0.02, limit=10_000) as load:
+    # Slow enough for ten starts on a slow machine.
+    with Load(platform, catalogue, per_second=40, new_share=0.02, poison_share=0.02, limit=10_000) as load:
         for number in range(10):
             # Killed in the middle of work, at a moment that differs from kill to kill.
             time.sleep(rng.uniform(1, 4))
@@ -45,6 +46,15 @@ def test_kill_nine_of_two_workers_in_turn_ten_times(
     verdict = auditor.settle(platform.entries, 120)
     judge(verdict, record, "10 kills", faults=kills)
     assert verdict.inputs == 10_000
+
+
+def _in_hand(worker: WorkerProcess) -> float:
+    """Wait for a moment in which the new lane has a track in hand, and give how many it has."""
+    deadline = time.monotonic() + 20
+    while not (events := worker.metric("emotion_events_in_progress", {"lane": "new"})):
+        assert time.monotonic() < deadline, "the worker was given nothing that it would have to finish"
+        time.sleep(0.1)
+    return events
 
 
 def test_rolling_restart_under_load_duplicates_nothing(
@@ -76,7 +86,7 @@ def test_rolling_restart_under_load_duplicates_nothing(
             for _ in range(2):
                 for worker in workers:
                     time.sleep(4)
-                    held.append(worker.metric("emotion_events_in_progress", {"lane": "new"}))
+                    held.append(_in_hand(worker))
                     code, seconds = worker.terminate()
                     assert code == 0, worker.tail()
                     stops.append(seconds)
@@ -87,7 +97,6 @@ def test_rolling_restart_under_load_duplicates_nothing(
     judge(verdict, record, f"{note} {max(stops):.1f} s")
     assert verdict.duplicated == 0, verdict.line()
     assert max(stops) <= 10
-    assert max(held) > 0, "no worker had anything to finish"
 
 
 def test_scale_out_to_three_workers_and_back_to_one(
