@@ -9,7 +9,7 @@ import hashlib
 import sys
 import uuid
 from datetime import datetime
-from typing import Annotated, Final, Literal, NamedTuple, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -44,7 +44,7 @@ _MAX_VERDICT_CHARACTERS: Final = 300
 _LARGE_EVENT_BYTES: Final = 4096
 _MAX_EVENT_TYPE_CHARACTERS: Final = 64
 
-Event = TypeVar("Event", bound=Struct)
+Event = TypeVar("Event", "TrackEvent", "FeedbackEvent")
 
 
 def _one() -> Literal[1]:
@@ -188,7 +188,7 @@ _track_event_decoder: Final = msgspec.json.Decoder(TrackEvent)
 _feedback_event_decoder: Final = msgspec.json.Decoder(FeedbackEvent)
 
 
-class Refusal(NamedTuple):
+class Refusal(Struct, frozen=True, gc=False):
     """Why bytes are no event.
 
     Parameters

@@ -447,7 +447,7 @@ class KnownLane:
         batch.aside.clear()
 
     def _bury(self, aside: _Aside, refusal: Refusal, batch: _Batch) -> None:
-        message, received, (reason, explanation) = aside.message, aside.received, refusal
+        message, received, reason, explanation = aside.message, aside.received, refusal.reason, refusal.message
         if aside.trace is not None:
             received = with_context(header_list(received), aside.trace.outgoing(DEAD_LETTERS.name))
             batch.traces.append((aside.trace, "dead-lettered"))

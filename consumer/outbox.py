@@ -45,7 +45,7 @@ _LINGER_MS: Final = 20
 _LINGER_OF_OTHERS_MS: Final = 1000
 # What a topic takes by default, less what a batch adds.
 _USUAL_MESSAGE_BYTES: Final = 1_000_000
-# The client's own defaults.
+# The client's own defaults, given by position: it takes as long again to look names up.
 _ANY_PARTITION: Final = -1
 _NOW: Final = 0
 _ANSWERS: Final = EMOTION_EVENTS.name
@@ -148,7 +148,7 @@ class BatchOutbox:
             If the client refuses it. A dead letter that is too large is sent without its original instead; in a
             transaction, one that is larger than a topic takes by default.
         """
-        # Nearly all there is. By position, and without what only the rest needs: names cost the client as much again.
+        # Nearly all there is, and without what only the rest needs.
         if topic == _ANSWERS and not self._must_begin:
             try:
                 return self._produce_answer(topic, value, key, _ANY_PARTITION, None, None, _NOW, headers)
@@ -164,17 +164,12 @@ class BatchOutbox:
             self._guarded(self._answers.begin_transaction)
             self._must_begin = False
         producer = self._answers if topic == _ANSWERS else self._others
+        send: Callable[..., None] = producer.produce
         # The client does not give a refused message's headers back, and a dead letter's are what matters.
         on_delivery = partial(self._letter_failed, value, key, headers) if topic == DEAD_LETTERS.name else None
         while True:
             try:
-                return producer.produce(
-                    topic,
-                    value,
-                    key,
-                    on_delivery=on_delivery,
-                    headers=headers,  # type: ignore[arg-type]
-                )
+                return send(topic, value, key, _ANY_PARTITION, on_delivery, None, _NOW, headers)
             except BufferError:
                 producer.poll(_WAIT_SECONDS)
             except KafkaException as error:

@@ -8,6 +8,7 @@ import pytest
 from consumer.errors import InvalidEventError, Reason
 from consumer.events import (
     EVENT_NAMESPACE,
+    Refusal,
     decode_feedback_event,
     decode_track_event,
     emotion_event_id,
@@ -82,7 +83,8 @@ def test_decode_bad_value_raises_with_reason(value: bytes | None, reason: Reason
 @pytest.mark.parametrize("value", [encode(), encode(event_type="a-" * 5000), b"\xff" * 9000])
 def test_decode_value_longer_than_allowed_is_not_looked_at(value: bytes) -> None:
     refusal = read_track_event(value, len(value) - 1)
-    assert refusal == (Reason.EVENT_TOO_LARGE, f"expected at most {len(value) - 1} bytes, got {len(value)}")
+    said = f"expected at most {len(value) - 1} bytes, got {len(value)}"
+    assert refusal == Refusal(Reason.EVENT_TOO_LARGE, said)
     assert read_track_event(value, len(value)) != refusal
 
 

@@ -13,7 +13,7 @@ from consumer.errors import BrokerError
 from consumer.metrics import Metrics
 from consumer.outbox import AsyncOutbox, BatchOutbox, Outgoing, _without_original
 from consumer.settings import Settings
-from consumer.topics import DEAD_LETTERS, EMOTION_EVENTS
+from consumer.topics import DEAD_LETTERS, EMOTION_EVENTS, TRACK_ANALYSIS
 from deploy.embedded_broker import embedded_broker
 
 OURS = [("error.reason", b"event_too_large"), ("error.message", b"too large"), ("source.offset", b"7")]
@@ -155,3 +155,20 @@ def test_dead_letter_that_the_client_refuses_keeps_what_is_said_of_it(
 def test_other_message_that_the_client_refuses_stops_the_worker(send: Send, message: Outgoing, bootstrap: str) -> None:
     with pytest.raises(BrokerError, match="cannot produce"):
         send(Settings(kafka_bootstrap_servers=bootstrap), Metrics(CollectorRegistry()), [message])
+
+
+def test_letter_that_fails_is_told_of_with_its_own_headers_and_another_message_as_all_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The real client: it takes the callback of one message by its position, of which it has two for it.
+    monkeypatch.setattr("consumer.outbox._DELIVERY_TIMEOUT_MS", 1500)
+    monkeypatch.setattr(BatchOutbox, "_letter_failed", lambda _, *facts: letters.append(facts[:3]))
+    letters: list[tuple[object, ...]] = []
+    outbox = BatchOutbox(
+        Settings(kafka_bootstrap_servers="127.0.0.1:1"), None, lambda: False, Metrics(CollectorRegistry())
+    )
+    outbox.produce(DEAD_LETTERS.name, b"v", b"k", [*OURS])
+    outbox.produce(TRACK_ANALYSIS.name, b"v", b"k", [])
+    with pytest.raises(BrokerError, match="did not take 1 messages; the first, to track-analysis"):
+        outbox.finish()
+    assert letters == [(b"v", b"k", OURS)]
