@@ -107,6 +107,11 @@ class _Batch:
     # The first one that was answered, for the log.
     example: tuple[Message, TrackEvent, KnownTrack] | None = None
 
+    @property
+    def answered(self) -> int:
+        """How many plays were answered."""
+        return sum(self.answers.values())
+
 
 class KnownLane:
     """One worker's known lane.
@@ -366,7 +371,7 @@ class KnownLane:
         """Write one line a second, of one answer, and say for how many it stands."""
         if batch.example is None:
             return
-        self._not_shown += sum(batch.answers.values())
+        self._not_shown += batch.answered
         if self._batches_shown.take() is None:
             return
         message, event, track = batch.example
@@ -490,7 +495,7 @@ class KnownLane:
 
     def _count_attempts(self, batch: _Batch) -> None:
         attempts = self._metrics.produce_attempts
-        attempts.labels(EMOTION_EVENTS.name).inc(sum(batch.answers.values()))
+        attempts.labels(EMOTION_EVENTS.name).inc(batch.answered)
         attempts.labels(TRACK_ANALYSIS.name).inc(batch.forwarded + batch.refreshed)
         attempts.labels(DEAD_LETTERS.name).inc(sum(batch.dead_letters.values()))
 
@@ -501,7 +506,7 @@ class KnownLane:
         metrics.analyses_stale.inc(batch.refreshed)
         metrics.events_late.labels(LANE).inc(batch.late)
         metrics.stage_duration.labels("produce").observe(seconds)
-        metrics.event_types.labels("track_played").inc(sum(batch.answers.values()))
+        metrics.event_types.labels("track_played").inc(batch.answered)
         for event_type, number in batch.event_types.items():
             metrics.event_types.labels(event_type).inc(number)
         for shape, number in batch.answers.items():

@@ -45,10 +45,9 @@ _LINGER_MS: Final = 20
 _LINGER_OF_OTHERS_MS: Final = 1000
 # What a topic takes by default, less what a batch adds.
 _USUAL_MESSAGE_BYTES: Final = 1_000_000
-# The client's own defaults, given by position: it takes as long again to look names up.
+# The client's own defaults, given by position: names cost it more, at every message.
 _ANY_PARTITION: Final = -1
 _NOW: Final = 0
-_ANSWERS: Final = EMOTION_EVENTS.name
 _BEGIN_SECONDS: Final = 0.001
 _WAIT_SECONDS: Final = 0.5
 _LOUD_AFTER_SECONDS: Final = 5.0
@@ -117,7 +116,6 @@ class BatchOutbox:
         if not self._is_transactional:
             others = packed_producer_config(settings) | config | {"linger.ms": _LINGER_OF_OTHERS_MS}
             self._others = Producer(others, logger=client_logger())
-        self._produce_answer: Callable[..., None] = self._answers.produce
 
     def open(self) -> None:
         """Connect, and fence off an earlier producer of the same transactional id.
@@ -148,27 +146,22 @@ class BatchOutbox:
             If the client refuses it. A dead letter that is too large is sent without its original instead; in a
             transaction, one that is larger than a topic takes by default.
         """
-        # Nearly all there is, and without what only the rest needs.
-        if topic == _ANSWERS and not self._must_begin:
-            try:
-                return self._produce_answer(topic, value, key, _ANY_PARTITION, None, None, _NOW, headers)
-            except (BufferError, KafkaException):
-                # Waited for, or told of, as of any other.
-                pass
+        is_letter = topic == DEAD_LETTERS.name
         # What the broker refuses spoils a transaction, at every attempt: not to be found out there.
-        if self._is_transactional and topic == DEAD_LETTERS.name:
+        if is_letter and self._is_transactional:
             letter = Outgoing(topic, key, value, headers)
             if sum(_sizes(letter)) > _USUAL_MESSAGE_BYTES:
                 topic, key, value, headers = _stripped(letter) or letter
         if self._must_begin:
             self._guarded(self._answers.begin_transaction)
             self._must_begin = False
-        producer = self._answers if topic == _ANSWERS else self._others
+        producer = self._answers if topic == EMOTION_EVENTS.name else self._others
         send: Callable[..., None] = producer.produce
         # The client does not give a refused message's headers back, and a dead letter's are what matters.
-        on_delivery = partial(self._letter_failed, value, key, headers) if topic == DEAD_LETTERS.name else None
+        on_delivery = partial(self._letter_failed, value, key, headers) if is_letter else None
         while True:
             try:
+                # The None is the client's second name for the callback, which it does not look at beside the first.
                 return send(topic, value, key, _ANY_PARTITION, on_delivery, None, _NOW, headers)
             except BufferError:
                 producer.poll(_WAIT_SECONDS)

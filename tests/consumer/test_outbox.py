@@ -160,7 +160,7 @@ def test_other_message_that_the_client_refuses_stops_the_worker(send: Send, mess
 def test_letter_that_fails_is_told_of_with_its_own_headers_and_another_message_as_all_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # The real client: it takes the callback of one message by its position, of which it has two for it.
+    # The real client: it has two positions for one message's callback, and heeds only the first.
     monkeypatch.setattr("consumer.outbox._DELIVERY_TIMEOUT_MS", 1500)
     monkeypatch.setattr(BatchOutbox, "_letter_failed", lambda _, *facts: letters.append(facts[:3]))
     letters: list[tuple[object, ...]] = []

@@ -48,15 +48,6 @@ def test_kill_nine_of_two_workers_in_turn_ten_times(
     assert verdict.inputs == 10_000
 
 
-def _in_hand(worker: WorkerProcess) -> float:
-    """Wait for a moment in which the new lane has a track in hand, and give how many it has."""
-    deadline = time.monotonic() + 20
-    while not (events := worker.metric("emotion_events_in_progress", {"lane": "new"})):
-        assert time.monotonic() < deadline, "the worker was given nothing that it would have to finish"
-        time.sleep(0.1)
-    return events
-
-
 def test_rolling_restart_under_load_duplicates_nothing(
     bootstrap: str, platform: Platform, auditor: Auditor, new_worker: WorkerFactory, record: Record
 ) -> None:
@@ -86,7 +77,8 @@ def test_rolling_restart_under_load_duplicates_nothing(
             for _ in range(2):
                 for worker in workers:
                     time.sleep(4)
-                    held.append(_in_hand(worker))
+                    await_metric(worker, "emotion_events_in_progress", 1, {"lane": "new"}, timeout_seconds=20)
+                    held.append(worker.metric("emotion_events_in_progress", {"lane": "new"}))
                     code, seconds = worker.terminate()
                     assert code == 0, worker.tail()
                     stops.append(seconds)
@@ -97,6 +89,7 @@ def test_rolling_restart_under_load_duplicates_nothing(
     judge(verdict, record, f"{note} {max(stops):.1f} s")
     assert verdict.duplicated == 0, verdict.line()
     assert max(stops) <= 10
+    assert max(held) > 0, "no worker had anything to finish"
 
 
 def test_scale_out_to_three_workers_and_back_to_one(
